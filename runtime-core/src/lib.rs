@@ -2,6 +2,7 @@
 
 pub mod error;
 mod id;
+mod program;
 
 pub use error::{Error, ErrorKind, Result};
 pub use id::ContainerId;

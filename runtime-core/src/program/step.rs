@@ -1,0 +1,249 @@
+//! The steps of a program.
+
+use core::ffi::CStr;
+
+use super::field::{Field, List, Numbers, Reader, Slot};
+
+macro_rules! steps {
+    ($( $(#[$doc:meta])* $name:ident = $code:literal
+        { $( $(#[$field_doc:meta])* $field:ident : $kind:ty ),* $(,)? } )*) => {
+        /// One intention of a program. Numbers are the kernel's own constants unless said otherwise.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Step<'a> {
+            $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $kind ),* } ),*
+        }
+
+        impl<'a> Step<'a> {
+            /// The step's name, as traces and tests print it.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self { $( Self::$name { .. } => stringify!($name) ),* }
+            }
+
+            #[cfg(not(coracle_init))]
+            pub(super) fn put(&self, out: &mut Vec<u8>) {
+                match self { $( Self::$name { $( $field ),* } => {
+                    u16::put(&$code, out);
+                    $( $field.put(out); )*
+                } )* }
+            }
+
+            pub(super) fn take(input: &mut Reader<'a>) -> Option<Self> {
+                match u16::take(input)? {
+                    $( $code => Some(Self::$name { $( $field: Field::take(input)? ),* }), )*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+steps! {
+    // ---- flow -------------------------------------------------------------------------------
+
+    /// Reports [`Report::GATE`] and waits for one message from the library. If the socket is closed
+    /// instead, the init program ends: the caller has died or given up. After the gate
+    /// [`Gate::Mapped`] the process is made undumpable (`PR_SET_DUMPABLE` 0).
+    Gate = 1 {
+        /// A [`Gate`] as a number.
+        gate: u32,
+    }
+    /// The last thing that `create` waits for. Closes every descriptor but 0 to 2, the payload's,
+    /// the slots in `keep` and `listener`; reports [`Gate::Ready`] and closes the control
+    /// socket; then accepts connections on `listener` until one comes from a peer whose user is
+    /// `peer_uid` as seen from the init program's user namespace (`SO_PEERCRED`). From then on
+    /// failures are reported on that connection, and its end of file tells that execve has succeeded.
+    AwaitStart = 2 {
+        listener: Slot,
+        peer_uid: u32,
+        /// Slots that later steps use, as numbers.
+        keep: Numbers<'a>,
+    }
+    /// Goes on in a child process made with `CLONE_PARENT`, whose parent is therefore the caller;
+    /// needed after a pid namespace has been joined. The old process reports [`Report::RESPAWNED`]
+    /// with the child's pid (as its own pid namespace sees it) and pidfd, then exits with 0.
+    Respawn = 3 {}
+
+    // ---- namespaces -------------------------------------------------------------------------
+
+    /// `setns(slot, kinds)`; `kinds` may name several `CLONE_NEW*` when the slot is a pidfd. After a
+    /// mount namespace has been joined, its root is what the later steps call the root.
+    Join = 10 { namespace: Slot, kinds: u32 }
+    /// `unshare(kinds)`.
+    Unshare = 11 { kinds: u32 }
+    /// Becomes this user and group inside the new user namespace (`setresgid`, `setresuid`), with an
+    /// empty list of groups where setgroups is allowed. The capabilities are kept.
+    Identity = 12 { uid: u32, gid: u32 }
+    /// Brings the loopback interface of a new network namespace up.
+    Loopback = 13 {}
+
+    // ---- mounts, before the cage: everything here may still see the host's paths --------------
+
+    /// `mount_setattr("/", AT_RECURSIVE, propagation)` in the new mount namespace: `MS_SLAVE` or
+    /// `MS_PRIVATE`, so that nothing done here reaches the host.
+    Propagation = 20 { propagation: u64 }
+    /// `open_tree(path, OPEN_TREE_CLONE)`: a detached copy of the mount at the host's `path`. Only
+    /// for callers without the privilege to do it before the spawn.
+    OpenTree = 21 { slot: Slot, path: &'a CStr, recursive: bool }
+    /// A new file system, not yet attached: fsopen, one fsconfig per option, fsmount.
+    ///
+    /// Bounded fallback: where it fails with `EPERM` and `otherwise` is not empty, the slot becomes
+    /// a recursive copy (`open_tree`) of the host's mount at that path.
+    NewFilesystem = 22 {
+        slot: Slot,
+        kind: &'a CStr,
+        /// `source` of the mount; empty for none.
+        source: &'a CStr,
+        /// Options: `key` alone is a flag, `key=value` a string.
+        options: List<'a>,
+        /// `MOUNT_ATTR_*` for fsmount.
+        attributes: u64,
+        otherwise: &'a CStr,
+    }
+    /// The container's root file system: gives the detached tree its propagation (recursively), opens
+    /// `path` in the namespace (which must be the same directory as the root of the tree: device and
+    /// inode are compared), attaches the tree there, and enters the **cage**: working directory and
+    /// root become the tree, and every later path is looked up by openat2 with `RESOLVE_IN_ROOT` and
+    /// `RESOLVE_NO_MAGICLINKS` below it. Descriptors of the namespace's root and of the tree are kept
+    /// for [`Step::RunHook`] and [`Step::Pivot`].
+    Root = 23 { tree: Slot, path: &'a CStr, propagation: u64 }
+
+    // ---- mounts, in the cage ------------------------------------------------------------------
+
+    /// Attaches the tree in `slot` at `target`, inside the root.
+    ///
+    /// First the tree gets `propagation` (if not 0, recursively if `propagation_recursive`), then the
+    /// attributes by mount_setattr: `set`/`clear` on the mount itself, `set_recursive`/
+    /// `clear_recursive` on the whole tree (a pair that is zero costs nothing). The target is then
+    /// looked up once; missing directories are made (0755) and a missing target becomes a directory
+    /// (0755) or, when the root of the tree is no directory, an empty file (0644).
+    /// A target on a procfs is refused (`EPERM`) unless `over_proc`; with `no_symlink` the target's path
+    /// may not contain a symbolic link (`ELOOP`).
+    Attach = 30 {
+        slot: Slot,
+        target: &'a CStr,
+        set: u64,
+        clear: u64,
+        set_recursive: u64,
+        clear_recursive: u64,
+        propagation: u64,
+        propagation_recursive: bool,
+        over_proc: bool,
+        no_symlink: bool,
+    }
+    /// Changes the mount whose root is at `target`: attributes as in [`Step::Attach`].
+    Reattribute = 31 { target: &'a CStr, set: u64, clear: u64, recursive: bool }
+    /// Makes a directory (and its missing parents, 0755); an existing one is left alone.
+    Directory = 32 { path: &'a CStr, mode: u32 }
+    /// Makes a symbolic link; what exists already is left alone.
+    Symlink = 33 { target: &'a CStr, path: &'a CStr }
+    /// Makes a device node or fifo with exactly this mode and owner. An existing node of the same
+    /// kind and number is kept (mode and owner are set), anything else is refused (`EEXIST`).
+    Device = 34 {
+        path: &'a CStr,
+        /// File type and permission bits.
+        mode: u32,
+        major: u32,
+        minor: u32,
+        uid: u32,
+        gid: u32,
+    }
+    /// Removes `path` (a file or link, never a directory) and makes it a link: `/dev/ptmx`.
+    ReplaceBySymlink = 35 { target: &'a CStr, path: &'a CStr }
+
+    // ---- leaving the host ---------------------------------------------------------------------
+
+    /// Runs a hook and waits for it, `timeout_ms` at most (0: no bound), then kills its process group.
+    /// It gets the state (`state_head`, its pid in decimal, `state_tail`) on standard input, its
+    /// output goes to the memory file `output`, or to the init program's own where that is
+    /// [`Slot::NONE`]. A failure is reported with [`Op::Hook`] and the wait status as detail.
+    RunHook = 40 {
+        path: &'a CStr,
+        args: List<'a>,
+        env: List<'a>,
+        timeout_ms: u64,
+        state_head: &'a [u8],
+        state_tail: &'a [u8],
+        output: Slot,
+        /// Run with the mount namespace's own root (createContainer) and not the container's.
+        outside: bool,
+    }
+    /// Leaves the cage and makes the tree the namespace's root: `pivot_root(".", ".")`, the old root made
+    /// a slave and detached; without pivot, the tree is moved over the root and entered by chroot.
+    /// `propagation` (0: none) is then given to the new root.
+    Pivot = 41 { pivot: bool, propagation: u64, recursive: bool }
+    /// Only chroot into the tree: for a mount namespace that is not the container's own.
+    Chroot = 42 {}
+    /// Makes the root mount read-only.
+    ReadonlyRoot = 43 {}
+    /// Makes `path` and all below read-only; a missing path is skipped. A path below /proc or /sys
+    /// must lie on a procfs or sysfs.
+    ReadonlyPath = 44 { path: &'a CStr }
+    /// Hides `path`: a directory under an empty read-only tmpfs, a file under the mount in `null`
+    /// (the host's /dev/null). A missing path is skipped; one below /proc or /sys must lie on a procfs
+    /// or sysfs.
+    MaskPath = 45 { path: &'a CStr, null: Slot }
+
+    // ---- the process --------------------------------------------------------------------------
+
+    /// Standard input, output and error become these slots ([`Slot::NONE`]: left as it is).
+    Stdio = 50 { stdin: Slot, stdout: Slot, stderr: Slot }
+    /// Opens a new terminal on the container's own devpts (/dev/pts, checked by file-system type), sends
+    /// the master with [`Report::CONSOLE`], makes the other end the controlling terminal
+    /// and standard input, output and error, owned by `uid`; with `bind` it is also
+    /// attached at /dev/console (made if missing).
+    Console = 51 { uid: u32, rows: u32, columns: u32, bind: bool }
+    /// `sethostname`.
+    Hostname = 52 { name: &'a CStr }
+    /// `setdomainname`.
+    Domainname = 53 { name: &'a CStr }
+    /// Writes `value` to `key` (with slashes) below /proc/sys of a procfs of the init program's own.
+    Sysctl = 54 { key: &'a CStr, value: &'a CStr }
+    /// Joins a new session keyring of this name (`keyctl`); without support for keys nothing happens.
+    Keyring = 55 { name: &'a CStr }
+    /// Changes the working directory, by one look-up, and makes sure that it lies inside the root
+    /// (`getcwd` starts with a slash). With `create` missing directories are made.
+    WorkingDirectory = 56 { path: &'a CStr, create: bool }
+    /// Writes a label for the next execve to `attribute` (`exec` or `apparmor/exec`) below
+    /// /proc/thread-self/attr of a procfs of the init program's own.
+    ExecLabel = 57 { attribute: &'a CStr, label: &'a CStr }
+    /// `umask`.
+    Umask = 58 { mask: u32 }
+    /// Sets groups, group and user, in this order and always all of them, with `SECBIT_KEEP_CAPS` so
+    /// that [`Step::Capabilities`] decides what remains. Where the user namespace denies setgroups
+    /// and `groups` is empty, the groups stay.
+    User = 59 { uid: u32, gid: u32, groups: Numbers<'a> }
+    /// Sets all five capability sets to exactly these bits; what is not in `bounding` is dropped from
+    /// the bounding set (bit numbers up to `last`). With `keep_admin`, `CAP_SYS_ADMIN` stays in the
+    /// permitted and effective sets until [`Step::LoadFilter`] has used it.
+    Capabilities = 60 {
+        bounding: u64,
+        effective: u64,
+        permitted: u64,
+        inheritable: u64,
+        ambient: u64,
+        /// The last capability that the kernel knows.
+        last: u32,
+        keep_admin: bool,
+    }
+    /// The part of [`Step::Capabilities`] that must precede [`Step::User`]: drops the bounding set.
+    Bounding = 61 { bounding: u64, last: u32 }
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivileges = 62 {}
+    /// Looks the program up as execvp would: a `name` with a slash is taken as it is, else each
+    /// directory of `path` is tried. Reports [`Op::Lookup`] with `ENOENT`, `EACCES` or `EISDIR`.
+    FindExecutable = 63 { name: &'a CStr, path: &'a CStr }
+    /// Receives the seccomp filter as one message on the control socket and keeps it.
+    ReceiveFilter = 64 {}
+    /// Reads ids, groups, capabilities (effective, permitted, inheritable) and no_new_privs back and
+    /// refuses to go on when one differs from what was asked ([`Op::Verify`], which one as detail).
+    Verify = 65 { no_new_privileges: bool }
+    /// `setrlimit`, the last thing before execve as a low limit would break the set-up itself.
+    Rlimit = 66 { resource: u32, soft: u64, hard: u64 }
+    /// Loads the filter kept by [`Step::ReceiveFilter`] with these `SECCOMP_FILTER_FLAG_*`, then gives
+    /// up the `CAP_SYS_ADMIN` of `keep_admin`.
+    LoadFilter = 67 { flags: u32 }
+    /// Marks every descriptor from 3 + KEEP on to be closed and executes what
+    /// [`Step::FindExecutable`] found.
+    Execute = 68 { args: List<'a>, env: List<'a> }
+}
