@@ -1,0 +1,211 @@
+//! Rules that the sources of all packages keep, and the compiler and clippy do not check:
+//! which module may import which, the length of functions and files, where `unsafe` may stand,
+//! names that say nothing, and calls that can panic.
+//!
+//! Every rule is also run over a small bad sample, so that a rule which cannot fail is noticed.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod samples;
+mod walk;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::Visit;
+
+use walk::Walk;
+
+const PACKAGES: [&str; 5] = [
+    "runtime-core",
+    "runtime-cli",
+    "shim",
+    "conformance",
+    "benches",
+];
+
+/// The modules of `runtime-core`, by level. A module imports only from lower levels; `lib.rs`
+/// stands above all and may name each.
+const LEVELS: [&[&str]; 9] = [
+    &["program", "error"],
+    &["id", "sys"],
+    &["spec"],
+    &["host"],
+    &["plan"],
+    &[
+        "cgroup", "seccomp", "state", "idmap", "console", "hooks", "netdev", "rdt",
+    ],
+    &["launch", "criu"],
+    &["container"],
+    &["features"],
+];
+
+const FUNCTION_LINES: usize = 60;
+const FILE_LINES: usize = 500;
+
+/// Files and folders that may hold `unsafe`, and why.
+const UNSAFE_PLACES: [(&str, &str); 4] = [
+    ("runtime-core/src/sys", "system calls"),
+    (
+        "runtime-core/init/",
+        "the program that runs in the container, without a standard library",
+    ),
+    (
+        "conformance/src/probe/sys",
+        "system calls that the probe asks about",
+    ),
+    (
+        "benches/src/floor",
+        "the bare kernel objects of a container, made without a runtime",
+    ),
+];
+
+const EMPTY_WORDS: [&str; 7] = [
+    "util",
+    "common",
+    "misc",
+    "helper",
+    "tenant",
+    "intermediate",
+    "factory",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Level,
+    FunctionLength,
+    FileLength,
+    UnsafePlace,
+    UnsafeReason,
+    Name,
+    Panic,
+}
+
+#[derive(Debug)]
+struct Finding {
+    rule: Rule,
+    line: usize,
+    text: String,
+}
+
+/// One source file as the rules see it.
+struct Source {
+    /// Relative to the workspace, with `/`.
+    path: String,
+    text: String,
+    /// The whole file is test code.
+    test: bool,
+}
+
+impl Source {
+    fn findings(&self) -> Vec<Finding> {
+        let file = syn::parse_file(&self.text)
+            .unwrap_or_else(|error| panic!("{}: does not parse: {error}", self.path));
+        let mut walk = Walk::new(self);
+        walk.visit_file(&file);
+        walk.end()
+    }
+
+    fn is_library(&self) -> bool {
+        self.path.starts_with("runtime-core/src/")
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package has a parent")
+        .to_owned()
+}
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a readable folder").path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() && !path.ends_with("target") {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = workspace();
+    let mut files = Vec::new();
+    for package in PACKAGES {
+        rust_files(&root.join(package), &mut files);
+    }
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).expect("a readable source");
+        let path = path
+            .strip_prefix(&root)
+            .expect("inside the workspace")
+            .display()
+            .to_string();
+        let test = path.contains("/tests/") || path.ends_with("/tests.rs");
+        Source { path, text, test }
+    };
+    files.iter().map(read).collect()
+}
+
+/// Fails with a list of all places that break the rule.
+fn check(rules: &[Rule]) {
+    let mut places = Vec::new();
+    for source in sources() {
+        for finding in source.findings() {
+            if rules.contains(&finding.rule) {
+                places.push(format!(
+                    "{}:{}: {}",
+                    source.path, finding.line, finding.text
+                ));
+            }
+        }
+    }
+    assert!(
+        places.is_empty(),
+        "{} places:\n{}",
+        places.len(),
+        places.join("\n")
+    );
+}
+
+#[test]
+fn all_packages_are_read() {
+    let sources = sources();
+    for package in PACKAGES {
+        let prefix = format!("{package}/src/");
+        assert!(
+            sources.iter().any(|s| s.path.starts_with(&prefix)),
+            "no source of {package}"
+        );
+    }
+}
+
+#[test]
+fn a_module_imports_from_lower_levels_only() {
+    check(&[Rule::Level]);
+}
+
+#[test]
+fn functions_and_files_are_short() {
+    check(&[Rule::FunctionLength, Rule::FileLength]);
+}
+
+#[test]
+fn unsafe_stands_in_its_places_with_a_reason() {
+    check(&[Rule::UnsafePlace, Rule::UnsafeReason]);
+}
+
+#[test]
+fn names_say_something() {
+    check(&[Rule::Name]);
+}
+
+#[test]
+fn the_library_calls_nothing_that_panics() {
+    check(&[Rule::Panic]);
+}
