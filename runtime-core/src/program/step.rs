@@ -63,6 +63,9 @@ steps! {
     /// needed after a pid namespace has been joined. The old process reports [`Report::RESPAWNED`]
     /// with the child's pid (as its own pid namespace sees it) and pidfd, then exits with 0.
     Respawn = 3 {}
+    /// Moves the init program's descriptor `from` to number `to` (below 3 + KEEP): for payloads that are
+    /// handed descriptors which the caller does not have at that number itself.
+    Descriptor = 4 { from: Slot, to: u32 }
 
     // ---- namespaces -------------------------------------------------------------------------
 
@@ -233,6 +236,10 @@ steps! {
     /// Looks the program up as execvp would: a `name` with a slash is taken as it is, else each
     /// directory of `path` is tried. Reports [`Op::Lookup`] with `ENOENT`, `EACCES` or `EISDIR`.
     FindExecutable = 63 { name: &'a CStr, path: &'a CStr }
+    /// Looks `uid` up in the container's /etc/passwd (a regular file of at most 1 MiB, lines of at most
+    /// 4 KiB, opened without blocking; anything else counts as no entry) and remembers the
+    /// home directory, `/` without one, for [`Step::Execute`], which appends it to the environment as `HOME`.
+    Home = 69 { uid: u32 }
     /// Receives the seccomp filter as one message on the control socket and keeps it.
     ReceiveFilter = 64 {}
     /// Reads ids, groups, capabilities (effective, permitted, inheritable) and no_new_privs back and
