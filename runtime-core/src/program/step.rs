@@ -63,9 +63,6 @@ steps! {
     /// needed after a pid namespace has been joined. The old process reports [`Report::RESPAWNED`]
     /// with the child's pid (as its own pid namespace sees it) and pidfd, then exits with 0.
     Respawn = 3 {}
-    /// Moves the init program's descriptor `from` to number `to` (below 3 + KEEP): for payloads that are
-    /// handed descriptors which the caller does not have at that number itself.
-    Descriptor = 4 { from: Slot, to: u32 }
 
     // ---- namespaces -------------------------------------------------------------------------
 
