@@ -4,7 +4,12 @@
 //!
 //! Every rule is also run over a small bad sample, so that a rule which cannot fail is noticed.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod samples;
 mod walk;

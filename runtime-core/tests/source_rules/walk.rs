@@ -177,7 +177,7 @@ impl<'a> Walk<'a> {
 impl<'ast> Visit<'ast> for Walk<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         self.inside(item_attributes(item), item.span(), |walk| {
-            visit::visit_item(walk, item)
+            visit::visit_item(walk, item);
         });
     }
 
@@ -188,7 +188,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
             &[]
         };
         self.inside(attributes, item.span(), |walk| {
-            visit::visit_impl_item(walk, item)
+            visit::visit_impl_item(walk, item);
         });
     }
 

@@ -1,0 +1,41 @@
+# Everything is done by a script in build/, which can also be run by itself.
+# Logs and built programs go to out/ and target/.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help:
+	@echo 'make demo                  build, and run a container that describes itself'
+	@echo 'make release               static binaries in out/bin'
+	@echo 'make test                  format, lints, docs, tests, conformance (installs what it needs)'
+	@echo 'make test-vm               conformance on pure cgroup v2 in a VM, as root and as a user'
+	@echo 'make bench                 side by side with the runtimes that are installed'
+	@echo 'make install               to $$(DESTDIR)$$(PREFIX)/bin (PREFIX=/usr/local)'
+	@echo 'make clean                 remove target/ and out/'
+
+.PHONY: demo release test test-vm bench install clean
+demo:
+	@build/demo
+
+release:
+	@build/release
+
+test:
+	@build/test
+
+test-vm:
+	@build/test-vm
+
+bench:
+	@build/bench
+
+# Installs what `make release` built, so that `sudo make install` does not compile as root.
+install:
+	@test -x out/bin/coracle || { echo 'run make release first' >&2; exit 1; }
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 out/bin/coracle out/bin/containerd-shim-coracle-v2 '$(DESTDIR)$(PREFIX)/bin/'
+
+clean:
+	rm -rf target out
