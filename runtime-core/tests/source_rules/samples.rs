@@ -102,8 +102,13 @@ fn panics_are_found() {
     let text = "fn f() {\n    x.unwrap();\n    x.expect(\"x\");\n    panic!(\"x\");\n    todo!();\n\
                     log!(x.unwrap());\n    x.unwrap_or(1);\n    unreachable!()\n}\n\
                 #[cfg(test)]\nmod tests { fn f() { x.unwrap(); } }\n\
-                #[cfg(not(test))]\nfn g() { x.unwrap(); }\n";
+                #[cfg(not(test))]\nfn g() { x.unwrap(); }\n\
+                #[cfg(all(test, not(unix)))]\nmod more { fn f() { x.unwrap(); } }\n\
+                #[cfg(any(test, unix))]\nfn h() { x.unwrap(); }\n";
     let path = "runtime-core/src/state.rs";
-    assert_eq!(lines_of(Rule::Panic, path, text), [2, 3, 4, 5, 6, 8, 13]);
+    assert_eq!(
+        lines_of(Rule::Panic, path, text),
+        [2, 3, 4, 5, 6, 8, 13, 17]
+    );
     assert_eq!(lines_of(Rule::Panic, "benches/src/main.rs", text), []);
 }

@@ -340,10 +340,19 @@ fn is_test(attribute: &Attribute) -> bool {
     let syn::Meta::List(list) = &attribute.meta else {
         return false;
     };
-    let condition = list.tokens.to_string();
-    attribute.path().is_ident("cfg")
-        && words(&condition.replace(['(', ')', ','], " ")).contains(&"test".to_owned())
-        && !condition.contains("not")
+    attribute.path().is_ident("cfg") && asks_for_test(list.tokens.clone())
+}
+
+/// Whether a condition holds in test builds only: `test`, or `all` of several with it.
+fn asks_for_test(condition: TokenStream) -> bool {
+    let trees: Vec<TokenTree> = condition.into_iter().collect();
+    trees.iter().enumerate().any(|(at, tree)| match tree {
+        TokenTree::Ident(ident) => ident == "test",
+        TokenTree::Group(group) => {
+            at > 0 && trees[at - 1].to_string() == "all" && asks_for_test(group.stream())
+        }
+        _ => false,
+    })
 }
 
 fn item_attributes(item: &Item) -> &[Attribute] {
