@@ -1,0 +1,286 @@
+//! The operations of the probe.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::{Gid, Pid, Uid};
+use serde_json::{Value, json};
+
+use crate::{report, sys};
+
+/// What one operation did.
+pub(crate) enum Step {
+    /// A value to print.
+    Done(Value),
+    /// Nothing to print.
+    Silent,
+    /// End of the program.
+    Exit(u8),
+}
+
+/// How long `waitfile` waits.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Performs one operation; the error is the name of the errno, or a word for a bad argument.
+pub(crate) fn perform(name: &str, argument: &str) -> Result<Step, String> {
+    let parts: Vec<&str> = argument.split(',').collect();
+    process_step(name, argument)
+        .or_else(|| file_step(name, Path::new(argument), &parts))
+        .or_else(|| kernel_step(name, argument, &parts))
+        .unwrap_or_else(|| Err("UNKNOWN-OPERATION".to_owned()))
+}
+
+type Outcome = Option<Result<Step, String>>;
+
+fn done(value: impl Into<Value>) -> Result<Step, String> {
+    Ok(Step::Done(value.into()))
+}
+
+fn process_step(name: &str, argument: &str) -> Outcome {
+    Some(match name {
+        "report" => done(report::whole()),
+        "echo" => write_raw(&mut std::io::stdout(), argument),
+        "stderr" => write_raw(&mut std::io::stderr(), argument),
+        "exit" => Ok(Step::Exit(argument.parse().unwrap_or(0))),
+        "sleep" => sleep(argument),
+        "term" => until_term(argument),
+        "signals" => await_signals(argument),
+        "kill" => signal_of(argument).and_then(|signal| {
+            kill(Pid::this(), signal).map_err(name_of)?;
+            done("sent")
+        }),
+        "ignore" => signal_of(argument).and_then(|signal| {
+            sys::ignore(signal).map_err(name_of)?;
+            done("ignored")
+        }),
+        "fork" => spawn_sleepers(argument),
+        "stdin" => read_all(&mut std::io::stdin()),
+        "readfd" => match argument.parse() {
+            Ok(fd) => sys::read_descriptor(fd).map_err(name_of).and_then(|bytes| lossy(&bytes)),
+            Err(_) => Err("EINVAL".to_owned()),
+        },
+        "record" => record(argument),
+        "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),
+        "spawn" => Command::new(argument).arg("exit=7").status()
+            .map_err(|error| errno_of(&error))
+            .and_then(|status| done(status.code())),
+        "alloc" => allocate(argument),
+        _ => return None,
+    })
+}
+
+fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
+    let second = parts.get(1).copied().unwrap_or_default();
+    let first = Path::new(parts.first().copied().unwrap_or_default());
+    Some(match name {
+        "read" => fs::File::open(path).map_err(|error| errno_of(&error))
+            .and_then(|mut file| read_all(&mut file)),
+        "write" => plain(OpenOptions::new().write(true).open(path).map(|_| ())),
+        "create" => plain(OpenOptions::new().write(true).create(true).truncate(false).open(path)
+            .map(|_| ())),
+        "put" => plain(OpenOptions::new().write(true).open(first)
+            .and_then(|mut file| file.write_all(second.as_bytes()))),
+        "rw" => plain(OpenOptions::new().read(true).write(true).open(path).map(|_| ())),
+        "stat" => report::inode(path).map_err(|error| errno_of(&error)).and_then(done),
+        "statf" => fs::canonicalize(path).and_then(|real| report::inode(&real))
+            .map_err(|error| errno_of(&error)).and_then(done),
+        "list" => match report::names(path) {
+            Some(list) => done(list),
+            None => Err("ENOENT".to_owned()),
+        },
+        "mkdir" => plain(fs::create_dir(path)),
+        "unlink" => plain(fs::remove_file(path)),
+        "symlink" => plain(std::os::unix::fs::symlink(second, first)),
+        "waitfile" => wait_for(path),
+        "mknod" => make_node(parts),
+        "statfs" => nix::sys::statfs::statfs(path).map_err(name_of)
+            .and_then(|info| done(json!({ "type": format!("{:#x}", info.filesystem_type().0) }))),
+        _ => return None,
+    })
+}
+
+fn kernel_step(name: &str, argument: &str, parts: &[&str]) -> Outcome {
+    let part = |index: usize| parts.get(index).copied().unwrap_or_default();
+    Some(match name {
+        "mount" => {
+            let kind = Some(part(2)).filter(|kind| !kind.is_empty());
+            let flags = MsFlags::from_bits_truncate(part(3).parse().unwrap_or(0));
+            errno(mount(Some(part(0)), part(1), kind, flags, None::<&str>))
+        }
+        "umount" => errno(umount2(argument, MntFlags::MNT_DETACH)),
+        "unshare" => errno(unshare(match argument {
+            "user" => CloneFlags::CLONE_NEWUSER,
+            "mount" => CloneFlags::CLONE_NEWNS,
+            _ => CloneFlags::CLONE_NEWUTS,
+        })),
+        "sethostname" => errno(nix::unistd::sethostname(argument)),
+        "setuid" => errno(nix::unistd::setuid(Uid::from_raw(argument.parse().unwrap_or(0)))),
+        "setgid" => errno(nix::unistd::setgid(Gid::from_raw(argument.parse().unwrap_or(0)))),
+        "chroot" => errno(nix::unistd::chroot(argument)),
+        "syscall" => raw(parts),
+        _ => return None,
+    })
+}
+
+fn raw(parts: &[&str]) -> Result<Step, String> {
+    let (name, rest) = parts.split_first().ok_or("EINVAL")?;
+    let number = match *name {
+        "getppid" => libc::SYS_getppid,
+        "mkdirat" => libc::SYS_mkdirat,
+        "fchmodat" => libc::SYS_fchmodat,
+        "fchownat" => libc::SYS_fchownat,
+        "unlinkat" => libc::SYS_unlinkat,
+        "personality" => libc::SYS_personality,
+        "keyctl" => libc::SYS_keyctl,
+        "add_key" => libc::SYS_add_key,
+        "ptrace" => libc::SYS_ptrace,
+        "unshare" => libc::SYS_unshare,
+        "sethostname" => libc::SYS_sethostname,
+        "bpf" => libc::SYS_bpf,
+        "io_uring_setup" => libc::SYS_io_uring_setup,
+        "swapoff" => libc::SYS_swapoff,
+        "getpriority" => libc::SYS_getpriority,
+        "setpriority" => libc::SYS_setpriority,
+        "socket" => libc::SYS_socket,
+        "sync" => libc::SYS_sync,
+        "acct" => libc::SYS_acct,
+        "membarrier" => libc::SYS_membarrier,
+        other => other.trim_start_matches('#').parse().map_err(|_| "EINVAL".to_owned())?,
+    };
+    let mut args = [0; 6];
+    for (slot, word) in args.iter_mut().zip(rest) {
+        *slot = match word.strip_prefix("0x") {
+            Some(hex) => libc::c_long::from_str_radix(hex, 16),
+            None => word.parse(),
+        }
+        .map_err(|_| "EINVAL".to_owned())?;
+    }
+    sys::raw_syscall(number, args).map_err(name_of).and_then(done)
+}
+
+fn write_raw(stream: &mut dyn Write, text: &str) -> Result<Step, String> {
+    stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(b"\n"))
+        .and_then(|()| stream.flush())
+        .map_err(|error| errno_of(&error))?;
+    Ok(Step::Silent)
+}
+
+fn sleep(argument: &str) -> Result<Step, String> {
+    std::thread::sleep(Duration::from_millis(argument.parse().unwrap_or(600_000)));
+    Ok(Step::Silent)
+}
+
+/// Waits for SIGTERM with every signal blocked: pid 1 would never get a default action.
+fn until_term(argument: &str) -> Result<Step, String> {
+    let all = SigSet::all();
+    all.thread_block().map_err(name_of)?;
+    write_raw(&mut std::io::stdout(), "ready")?;
+    loop {
+        if all.wait().map_err(name_of)? == Signal::SIGTERM {
+            return Ok(Step::Exit(argument.parse().unwrap_or(0)));
+        }
+    }
+}
+
+fn await_signals(argument: &str) -> Result<Step, String> {
+    let all = SigSet::all();
+    all.thread_block().map_err(name_of)?;
+    write_raw(&mut std::io::stdout(), "ready")?;
+    for _ in 0..argument.parse().unwrap_or(1) {
+        let signal = all.wait().map_err(name_of)?;
+        write_raw(&mut std::io::stdout(), signal.as_str())?;
+    }
+    Ok(Step::Silent)
+}
+
+fn spawn_sleepers(argument: &str) -> Result<Step, String> {
+    let mut pids = Vec::new();
+    for _ in 0..argument.parse().unwrap_or(1) {
+        let child = Command::new("/proc/self/exe").arg("sleep").spawn();
+        pids.push(child.map_err(|error| errno_of(&error))?.id());
+    }
+    done(pids)
+}
+
+fn allocate(argument: &str) -> Result<Step, String> {
+    let size: usize = argument.parse().unwrap_or(1);
+    let mut memory = vec![0_u8; size << 20];
+    for byte in memory.iter_mut().step_by(4096) {
+        *byte = 1;
+    }
+    done(std::hint::black_box(&memory).len())
+}
+
+fn record(argument: &str) -> Result<Step, String> {
+    let (file, label) = argument.split_once(',').unwrap_or((argument, ""));
+    let mut input = String::new();
+    let _ = std::io::stdin().read_to_string(&mut input);
+    let state = serde_json::from_str(&input).unwrap_or(Value::String(input));
+    let mut line = json!({ "label": label, "state": state, "at": report::surroundings() })
+        .to_string();
+    line.push('\n');
+    OpenOptions::new().create(true).append(true).open(file)
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .map_err(|error| errno_of(&error))?;
+    Ok(Step::Silent)
+}
+
+fn wait_for(path: &Path) -> Result<Step, String> {
+    let end = Instant::now() + PATIENCE;
+    while fs::symlink_metadata(path).is_err() {
+        if Instant::now() > end {
+            return Err("ETIMEDOUT".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    done("there")
+}
+
+fn make_node(parts: &[&str]) -> Result<Step, String> {
+    let part = |index: usize| parts.get(index).copied().unwrap_or_default();
+    let kind = if part(1) == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+    let device = makedev(part(2).parse().unwrap_or(0), part(3).parse().unwrap_or(0));
+    errno(mknod(part(0), kind, Mode::from_bits_truncate(0o600), device))
+}
+
+fn read_all(source: &mut dyn Read) -> Result<Step, String> {
+    let mut bytes = Vec::new();
+    source.take(65_536).read_to_end(&mut bytes).map_err(|error| errno_of(&error))?;
+    lossy(&bytes)
+}
+
+fn lossy(bytes: &[u8]) -> Result<Step, String> {
+    done(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn signal_of(argument: &str) -> Result<Signal, String> {
+    argument.parse().ok().and_then(|number: i32| Signal::try_from(number).ok())
+        .ok_or_else(|| "EINVAL".to_owned())
+}
+
+fn plain(result: std::io::Result<()>) -> Result<Step, String> {
+    result.map_err(|error| errno_of(&error))?;
+    done(true)
+}
+
+fn errno(result: Result<(), Errno>) -> Result<Step, String> {
+    result.map_err(name_of)?;
+    done(true)
+}
+
+fn errno_of(error: &std::io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |raw| name_of(Errno::from_raw(raw)))
+}
+
+fn name_of(error: Errno) -> String {
+    format!("{error:?}")
+}

@@ -1,0 +1,84 @@
+//! What a case is.
+
+use crate::failure::Check;
+use crate::host::Host;
+use crate::trial::Trial;
+
+/// One promise of a runtime and the steps that check it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    /// `group/name`.
+    pub(crate) name: &'static str,
+    /// Section of the specification or the convention, and what it promises.
+    pub(crate) promise: &'static str,
+    /// What the machine must offer.
+    pub(crate) needs: &'static [Need],
+    /// The steps.
+    pub(crate) body: fn(&Trial) -> Check,
+}
+
+/// Something that not every machine or user has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Need {
+    /// User id 0 with its capabilities.
+    Root,
+    /// A cgroup hierarchy in which this user may make cgroups.
+    Cgroup,
+    /// The controller of this name, usable by this user.
+    Controller(&'static str),
+    /// A pure version 2 hierarchy.
+    CgroupV2,
+    /// Version 1 controllers.
+    CgroupV1,
+    /// User namespaces.
+    UserNamespace,
+    /// Time namespaces.
+    TimeNamespace,
+    /// `/bin/busybox`, static.
+    Busybox,
+    /// A kernel at least this new.
+    Kernel(u32, u32),
+}
+
+impl Case {
+    /// A case without needs.
+    pub(crate) const fn new(
+        name: &'static str,
+        promise: &'static str,
+        body: fn(&Trial) -> Check,
+    ) -> Self {
+        Self { name, promise, needs: &[], body }
+    }
+
+    /// The same case with needs.
+    #[must_use]
+    pub(crate) const fn needs(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// Why this case cannot run here.
+    pub(crate) fn missing(&self, host: &Host) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(host))
+    }
+}
+
+impl Need {
+    fn missing(self, host: &Host) -> Option<String> {
+        let (there, reason) = match self {
+            Self::Root => (host.root, "needs root".to_owned()),
+            Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
+            Self::Controller(name) => {
+                (host.has_controller(name), format!("needs the cgroup controller {name}"))
+            }
+            Self::CgroupV2 => (host.v2, "needs a pure cgroup v2 host".to_owned()),
+            Self::CgroupV1 => (!host.v2 && host.cgroup_writable, "needs cgroup v1".to_owned()),
+            Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
+            Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
+            Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),
+            Self::Kernel(major, minor) => {
+                (host.kernel >= (major, minor), format!("needs Linux {major}.{minor}"))
+            }
+        };
+        (!there).then_some(reason)
+    }
+}

@@ -1,0 +1,15 @@
+//! The table of cases, one file per group.
+
+mod lifecycle;
+mod process;
+
+use crate::case::Case;
+
+const GROUPS: &[&[Case]] = &[lifecycle::CASES, process::CASES];
+
+/// The cases whose name contains one of the filters; all of them without a filter.
+pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
+    GROUPS.iter().flat_map(|group| group.iter()).copied().filter(move |case| {
+        filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str()))
+    })
+}

@@ -1,0 +1,107 @@
+//! What this machine and this user offer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+/// Where the hierarchies are mounted.
+pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// Facts that decide which cases can run.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Running as user 0.
+    pub(crate) root: bool,
+    /// Only version 2 cgroups.
+    pub(crate) v2: bool,
+    /// Cgroups can be made at the base.
+    pub(crate) cgroup_writable: bool,
+    /// Where containers' cgroups go, as in /proc/self/cgroup; no slash at the end.
+    pub(crate) cgroup_base: String,
+    /// User namespaces can be made.
+    pub(crate) user_namespace: bool,
+    /// Time namespaces exist.
+    pub(crate) time_namespace: bool,
+    /// The static shell is there.
+    pub(crate) busybox: bool,
+    /// Major and minor version of the kernel.
+    pub(crate) kernel: (u32, u32),
+    controllers: Vec<String>,
+}
+
+impl Host {
+    /// Looks at the machine; `base` is where containers' cgroups go.
+    pub(crate) fn detect(base: &str) -> Self {
+        let root = nix::unistd::geteuid().is_root();
+        let v2 = is_v2();
+        let dir = base_directory(v2, base);
+        let writable = nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK).is_ok();
+        Self {
+            root,
+            v2,
+            cgroup_writable: writable && (root || v2),
+            cgroup_base: base.to_owned(),
+            user_namespace: Path::new("/proc/self/ns/user").exists() && user_namespaces_allowed(),
+            time_namespace: Path::new("/proc/self/ns/time").exists(),
+            busybox: Path::new("/bin/busybox").exists(),
+            kernel: kernel(),
+            controllers: controllers(root, v2, &dir),
+        }
+    }
+
+    /// A usable controller has this name.
+    pub(crate) fn has_controller(&self, name: &str) -> bool {
+        self.cgroup_writable && self.controllers.iter().any(|found| found == name)
+    }
+
+    /// The directory of a cgroup in the hierarchy of one controller.
+    pub(crate) fn cgroup_dir(&self, controller: &str, path: &str) -> PathBuf {
+        let root = Path::new(CGROUP_ROOT);
+        let root = if self.v2 { root.to_owned() } else { root.join(controller) };
+        root.join(path.trim_start_matches('/'))
+    }
+}
+
+/// The mount at the usual place is version 2.
+pub(crate) fn is_v2() -> bool {
+    statfs(CGROUP_ROOT).is_ok_and(|info| info.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// The version 2 cgroup of this process.
+pub(crate) fn own_cgroup() -> Option<String> {
+    let content = fs::read_to_string("/proc/self/cgroup").ok()?;
+    content.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+fn base_directory(v2: bool, base: &str) -> PathBuf {
+    let root = Path::new(CGROUP_ROOT);
+    if v2 { root.join(base.trim_start_matches('/')) } else { root.join("memory") }
+}
+
+fn controllers(root: bool, v2: bool, dir: &Path) -> Vec<String> {
+    if v2 {
+        // A runtime that runs as root hands controllers down itself.
+        let file = if root { "cgroup.controllers" } else { "cgroup.subtree_control" };
+        let content = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        return content.split_whitespace().map(str::to_owned).collect();
+    }
+    let Ok(list) = fs::read_dir(CGROUP_ROOT) else { return Vec::new() };
+    list.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "unified").collect()
+}
+
+fn user_namespaces_allowed() -> bool {
+    let number = |path: &str| -> Option<u64> { fs::read_to_string(path).ok()?.trim().parse().ok() };
+    number("/proc/sys/user/max_user_namespaces") != Some(0)
+        && (nix::unistd::geteuid().is_root()
+            || number("/proc/sys/kernel/unprivileged_userns_clone") != Some(0))
+}
+
+fn kernel() -> (u32, u32) {
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|word| word.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
