@@ -1,2 +1,80 @@
-//! Placeholder.
-fn main() {}
+//! Side-by-side measurements of OCI runtimes: time, system calls, memory, each beside the kernel
+//! floor (see the program `floor`).
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's output"
+)]
+
+mod arguments;
+mod bench;
+mod bundle;
+mod host;
+mod measure;
+mod report;
+mod rows;
+mod runtime;
+mod statistics;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use arguments::{Action, Options};
+use bench::Bench;
+use host::Workspace;
+
+/// A result whose error is only ever printed.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    match arguments::parse().and_then(perform) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("coracle-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(action: Action) -> Outcome<()> {
+    match action {
+        Action::Help => {
+            print!("{}", arguments::HELP);
+            Ok(())
+        }
+        Action::Measure(options) => measure(options),
+        Action::Trace(..) | Action::Count(_) | Action::StopThenExecute(_) => Err("later".into()),
+    }
+}
+
+/// crun refuses a hybrid host whose cgroup2 half holds controllers; without that mount it works.
+fn must_hide_unified(options: &Options) -> bool {
+    let has_crun = options
+        .runtimes
+        .iter()
+        .any(|runtime| runtime.name.contains("crun"));
+    has_crun && host::is_hybrid_with_controllers()
+}
+
+fn measure(options: Options) -> Outcome<()> {
+    let hide_unified = must_hide_unified(&options);
+    let mut bench = Bench::new(options, Workspace::new(hide_unified)?)?;
+    if hide_unified {
+        bench.notes.push(
+            "crun refuses a hybrid host with cgroup2 controllers: /sys/fs/cgroup/unified is \
+             unmounted in a private mount namespace, for all runtimes alike"
+                .into(),
+        );
+    }
+    let outcome = rows::measure(&mut bench);
+    print!("{}", report::table(&bench));
+    for note in &bench.notes {
+        println!("note: {note}");
+    }
+    if let Some(path) = &bench.options.json {
+        report::write_json(&bench, path)?;
+    }
+    outcome
+}

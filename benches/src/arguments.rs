@@ -1,0 +1,200 @@
+//! The command line.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use crate::Outcome;
+use crate::runtime::{FLOOR, Runtime};
+
+/// Printed by --help.
+pub(crate) const HELP: &str = "\
+Compare OCI runtimes side by side.
+
+usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--rows FILTER]
+                     [--existing N] [--json FILE] [--svg FILE] [--trace-syscalls] [--quick]
+       coracle-bench trace --runtime PATH [--verb create|run]
+       coracle-bench count -- PROGRAM [ARGUMENT]...
+
+  --runtime NAME=PATH   a runtime to measure; default: coracle (next to this program), runc and
+                        crun from PATH
+  --floor PATH          the kernel floor; default: `floor` next to this program, `none` to leave out
+  --rounds N            measured rounds of each row (default 40)
+  --rows FILTER         comma-separated parts of the names of rows: run, life, exec, existing,
+                        parallel, limit, init, calls, embed
+  --existing N          containers present in the row `existing` (default 1000)
+  --json FILE, --svg FILE
+                        write the results there as well
+  --trace-syscalls      with the row `calls`: a table per system call
+  --quick               10 rounds, 100 existing containers
+  trace                 a timeline of the system calls of one create, with the slowest ones
+  count                 the system calls of a program and all its processes, as JSON
+";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Help,
+    Measure(Options),
+    /// The runtime and the verb to trace.
+    Trace(Options, String),
+    Count(Vec<OsString>),
+    /// Stop, and after SIGCONT become this program; how a traced program is started.
+    StopThenExecute(Vec<OsString>),
+}
+
+/// What to measure and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) runtimes: Vec<Runtime>,
+    pub(crate) rounds: usize,
+    pub(crate) rows: Vec<String>,
+    pub(crate) existing: usize,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) trace_system_calls: bool,
+}
+
+impl Options {
+    /// Rounds that are not recorded.
+    pub(crate) fn warm_up(&self) -> usize {
+        (self.rounds / 10).clamp(1, 5)
+    }
+
+    /// True when the row is asked for.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|part| row.contains(part.as_str()))
+    }
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Outcome<Action> {
+    let mut parser = lexopt::Parser::from_env();
+    let mut options = Options {
+        runtimes: Vec::new(),
+        rounds: 40,
+        rows: Vec::new(),
+        existing: 1000,
+        json: None,
+        svg: None,
+        trace_system_calls: false,
+    };
+    let (mut floor, mut trace, mut verb) = (beside(FLOOR), false, String::from("create"));
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Action::Help),
+            Value(word) if word == "trace" => trace = true,
+            Value(word) if word == "count" => return Ok(Action::Count(rest(&mut parser)?)),
+            Value(word) if word == "stop-then-execute" => {
+                return Ok(Action::StopThenExecute(rest(&mut parser)?));
+            }
+            Long("verb") => verb = parser.value()?.string()?,
+            Long("floor") => floor = Some(PathBuf::from(parser.value()?)),
+            Long("quick") => (options.rounds, options.existing) = (10, 100),
+            Long("runtime") => {
+                let text = parser.value()?.string()?;
+                options.runtimes.push(runtime(&text));
+            }
+            Long(name) => {
+                let name = name.to_owned();
+                set(&mut options, &name, &mut parser)?;
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    complete(&mut options, floor.filter(|_| !trace));
+    Ok(if trace {
+        Action::Trace(options, verb)
+    } else {
+        Action::Measure(options)
+    })
+}
+
+fn set(options: &mut Options, name: &str, parser: &mut lexopt::Parser) -> Outcome<()> {
+    match name {
+        "rounds" => options.rounds = parser.value()?.parse()?,
+        "existing" => options.existing = parser.value()?.parse()?,
+        "json" => options.json = Some(parser.value()?.into()),
+        "svg" => options.svg = Some(parser.value()?.into()),
+        "trace-syscalls" => options.trace_system_calls = true,
+        "rows" => {
+            let text = parser.value()?.string()?;
+            options.rows.extend(text.split(',').map(str::to_owned));
+        }
+        _ => return Err(format!("unknown option --{name}").into()),
+    }
+    Ok(())
+}
+
+fn rest(parser: &mut lexopt::Parser) -> Outcome<Vec<OsString>> {
+    let mut words: Vec<OsString> = parser.raw_args()?.collect();
+    if words.first().is_some_and(|word| word == "--") {
+        words.remove(0);
+    }
+    if words.is_empty() {
+        Err("a program is missing".into())
+    } else {
+        Ok(words)
+    }
+}
+
+fn runtime(text: &str) -> Runtime {
+    let (name, path) = match text.split_once('=') {
+        Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
+        None => {
+            let path = PathBuf::from(text);
+            let name = path
+                .file_name()
+                .map_or(text.into(), |name| name.to_string_lossy());
+            (name.into_owned(), path)
+        }
+    };
+    Runtime {
+        name,
+        path,
+        root: PathBuf::new(),
+    }
+}
+
+/// The default runtimes, and the floor unless it is left out.
+fn complete(options: &mut Options, floor: Option<PathBuf>) {
+    if options.runtimes.is_empty() {
+        let found = [
+            ("coracle", beside("coracle")),
+            ("runc", in_path("runc")),
+            ("crun", in_path("crun")),
+        ];
+        options.runtimes = found
+            .into_iter()
+            .filter_map(|(name, path)| {
+                Some(Runtime {
+                    name: name.into(),
+                    path: path?,
+                    root: PathBuf::new(),
+                })
+            })
+            .collect();
+    }
+    if let Some(path) = floor.filter(|path| path != Path::new("none")) {
+        options.runtimes.push(Runtime {
+            name: FLOOR.into(),
+            path,
+            root: PathBuf::new(),
+        });
+    }
+}
+
+/// A program in the directory of this one.
+pub(crate) fn beside(name: &str) -> Option<PathBuf> {
+    let path = env::current_exe().ok()?.parent()?.join(name);
+    path.exists().then_some(path)
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|path| path.exists())
+}

@@ -1,0 +1,131 @@
+//! The results as a table and as JSON.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::bench::{Bench, Series};
+use crate::statistics::{ratio, summarize};
+use crate::table::{Table, format};
+
+/// The runtime that the others are compared to: coracle if it is there, else the first.
+pub(crate) fn base(bench: &Bench) -> String {
+    let names: Vec<&str> = bench
+        .runtimes
+        .iter()
+        .map(|runtime| runtime.name.as_str())
+        .collect();
+    let base = names
+        .iter()
+        .find(|name| **name == "coracle")
+        .or(names.first());
+    base.map_or_else(String::new, |name| (*name).to_owned())
+}
+
+/// One line per runtime and quantity.
+pub(crate) fn table(bench: &Bench) -> String {
+    let base = base(bench);
+    let against = format!("× {base}");
+    let mut table = Table::new(&[
+        "row",
+        "quantity",
+        "runtime",
+        "min",
+        "median",
+        "p90",
+        &against,
+        "10–90 %",
+    ]);
+    for series in &bench.series {
+        for values in &series.runtimes {
+            let Some(summary) = summarize(&values.values) else {
+                continue;
+            };
+            let pair = base_values(series, &base).and_then(|base| ratio(&values.values, base));
+            let quantity = format!("{} {}", series.metric, series.unit);
+            table.push(vec![
+                series.row.clone(),
+                quantity.trim_end().to_owned(),
+                values.runtime.clone(),
+                format(summary.min),
+                format(summary.median),
+                format(summary.p90),
+                pair.map_or_else(String::new, |pair| format!("{:.2}", pair.median)),
+                pair.map_or_else(String::new, |pair| {
+                    format!("{:.2}–{:.2}", pair.p10, pair.p90)
+                }),
+            ]);
+        }
+    }
+    table.render()
+}
+
+fn base_values<'a>(series: &'a Series, base: &str) -> Option<&'a [f64]> {
+    let values = series
+        .runtimes
+        .iter()
+        .find(|values| values.runtime == base)?;
+    Some(&values.values)
+}
+
+/// All values with their summaries, and what they were measured on.
+pub(crate) fn json(bench: &Bench) -> Value {
+    let base = base(bench);
+    let series: Vec<Value> = bench
+        .series
+        .iter()
+        .map(|series| series_json(series, &base))
+        .collect();
+    let runtimes: Vec<Value> = bench
+        .runtimes
+        .iter()
+        .map(|runtime| json!({"name": runtime.name, "path": runtime.path}))
+        .collect();
+    json!({
+        "machine": machine(),
+        "rounds": bench.options.rounds,
+        "base": base,
+        "runtimes": runtimes,
+        "series": series,
+        "notes": bench.notes,
+    })
+}
+
+fn series_json(series: &Series, base: &str) -> Value {
+    let runtimes: Vec<Value> = series
+        .runtimes
+        .iter()
+        .map(|values| {
+            json!({
+                "runtime": values.runtime,
+                "summary": summarize(&values.values),
+                "ratio": base_values(series, base).and_then(|base| ratio(&values.values, base)),
+                "values": values.values,
+            })
+        })
+        .collect();
+    json!({
+        "row": series.row, "metric": series.metric, "unit": series.unit, "runtimes": runtimes,
+    })
+}
+
+/// Kernel, processor and count of CPUs.
+pub(crate) fn machine() -> Value {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    json!({
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "cpu": model.map_or("", |text| text.trim_start_matches([' ', '\t', ':'])),
+        "cpus": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+    })
+}
+
+/// Writes the JSON file.
+pub(crate) fn write_json(bench: &Bench, path: &Path) -> Outcome<()> {
+    Ok(fs::write(path, serde_json::to_vec_pretty(&json(bench))?)?)
+}
