@@ -184,6 +184,10 @@ impl Visitor<'_> for Insert<'_> {
 
 impl Serialize for CapabilitySet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.names().map(str::to_owned).chain(self.unknown.iter().cloned()))
+        serializer.collect_seq(
+            self.names()
+                .map(str::to_owned)
+                .chain(self.unknown.iter().cloned()),
+        )
     }
 }
