@@ -1,0 +1,40 @@
+//! Handing the master of a container's terminal to whoever runs the container.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use crate::error::{Attempt, Result};
+use crate::sys::terminal;
+
+/// Connects to a console socket: done before anything is created, so that a wrong path costs nothing.
+///
+/// # Errors
+/// The failure of connect, with the path.
+pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
+    UnixStream::connect(path)
+        .attempt_on("connect to the console socket", path)
+        .map_err(|error| error.with_hint("a listening unix stream socket is needed"))
+}
+
+/// Sends the master as runc does: one message with the name of the terminal as its data.
+///
+/// # Errors
+/// The failure of sendmsg.
+pub(crate) fn send(socket: &UnixStream, master: &OwnedFd) -> Result<()> {
+    let number = terminal::number(master.as_fd()).attempt("read the number of the terminal")?;
+    let name = format!("/dev/pts/{number}");
+    let fds = [master.as_raw_fd()];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(name.as_bytes())],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .attempt("send the terminal to the console socket")
+    .map(drop)
+}

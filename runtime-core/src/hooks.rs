@@ -1,0 +1,215 @@
+//! Hooks that run in the runtime's own namespaces (runtime-spec, config.md "POSIX-platform Hooks").
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::spec::Hook;
+use crate::sys::pidfd;
+
+/// How much of a failed hook's output goes into the error.
+const TAIL: u64 = 4096;
+
+/// What hooks of one kind are run with.
+#[derive(Debug)]
+pub(crate) struct Environment<'a> {
+    /// Their kind as the configuration spells it: `createRuntime`.
+    pub(crate) kind: &'a str,
+    /// The container's state, for standard input.
+    pub(crate) state: &'a [u8],
+    /// Their working directory.
+    pub(crate) bundle: &'a Path,
+}
+
+impl Environment<'_> {
+    /// Runs the hooks in order and stops at the first that fails. `started` is told of each process.
+    ///
+    /// A hook gets exactly the environment of its configuration and leads a process group of its own, which
+    /// is killed as a whole when its time is up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Hook`] with the end of the hook's output, or what `started` answers.
+    pub(crate) fn run(
+        &self,
+        hooks: &[Hook],
+        started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (index, hook) in hooks.iter().enumerate() {
+            self.run_one(hook, started)
+                .map_err(|error| error.with_field(format!("hooks.{}[{index}]", self.kind)))?;
+        }
+        Ok(())
+    }
+
+    fn run_one(
+        &self,
+        hook: &Hook,
+        started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let output = memory("hook-output")?;
+        let mut input = memory("hook-state")?;
+        input.write_all(self.state).attempt("write the state for a hook")?;
+        input.rewind().attempt("rewind the state for a hook")?;
+        let mut command = Command::new(&hook.path);
+        if let Some((name, rest)) = hook.args.split_first() {
+            command.arg0(name).args(rest);
+        }
+        command
+            .env_clear()
+            .envs(hook.env.iter().flatten().filter_map(|entry| entry.split_once('=')))
+            .current_dir(self.bundle)
+            .process_group(0)
+            .stdin(input)
+            .stdout(output.try_clone().attempt("duplicate a descriptor")?)
+            .stderr(output.try_clone().attempt("duplicate a descriptor")?);
+        let mut child = command.spawn().map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
+        let ended = supervise(&mut child, hook, started);
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(failed(hook, &format!("{}{}", ending(status), tail(&output)))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn memory(name: &str) -> Result<File> {
+    let fd: OwnedFd = memfd_create(name, MFdFlags::MFD_CLOEXEC).attempt("memfd_create")?;
+    Ok(File::from(fd))
+}
+
+/// Waits for the hook within its time; whatever happens, its process is reaped.
+fn supervise(
+    child: &mut Child,
+    hook: &Hook,
+    started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+) -> Result<ExitStatus> {
+    let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
+    let outcome = pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
+        started(pid, pidfd.as_fd())?;
+        let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        ended_within(pidfd.as_fd(), timeout)
+    });
+    if !matches!(outcome, Ok(true)) {
+        let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let status = child.wait().attempt("wait for a hook")?;
+    match outcome {
+        Ok(true) => Ok(status),
+        Ok(false) => {
+            let seconds = hook.timeout.unwrap_or_default();
+            Err(failed(hook, &format!("killed after its timeout of {seconds} s")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the process ends within the bound.
+fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> Result<bool> {
+    let end = bound.map(|bound| Instant::now() + bound);
+    loop {
+        let timeout = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => PollTimeout::NONE,
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+        };
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) if end.is_some_and(|end| Instant::now() >= end) => return Ok(false),
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(Error::system("poll", errno as i32)),
+        }
+    }
+}
+
+fn failed(hook: &Hook, how: &str) -> Error {
+    Error::new(ErrorKind::Hook, format!("hook {} {how}", hook.path.display()))
+}
+
+fn ending(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("failed with exit status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "failed".to_owned(),
+    }
+}
+
+/// The end of a hook's output, for the error message.
+pub(crate) fn tail(output: &File) -> String {
+    let length = output.metadata().map_or(0, |metadata| metadata.len());
+    let start = length.saturating_sub(TAIL);
+    let mut bytes = vec![0; usize::try_from(length - start).unwrap_or_default()];
+    if output.read_exact_at(&mut bytes, start).is_err() || bytes.is_empty() {
+        return String::new();
+    }
+    format!(", its output: {}", String::from_utf8_lossy(&bytes).trim_end())
+}
+
+/// The state document that hooks read (runtime-spec, runtime.md "State"), split around the pid.
+#[derive(Debug)]
+pub(crate) struct StateDocument {
+    /// What precedes the pid.
+    pub(crate) head: String,
+    /// What follows it.
+    pub(crate) tail: String,
+}
+
+impl StateDocument {
+    /// The document with the pid in place.
+    pub(crate) fn with_pid(&self, pid: i32) -> String {
+        format!("{}{pid}{}", self.head, self.tail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(script: &str, timeout: Option<u32>) -> Hook {
+        Hook {
+            path: "/bin/sh".into(),
+            args: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            env: Some(vec!["A=b".to_owned()]),
+            timeout,
+        }
+    }
+
+    fn run(hooks: &[Hook]) -> Result<()> {
+        Environment { kind: "createRuntime", state: b"{\"pid\":7}", bundle: Path::new("/usr") }
+            .run(hooks, &mut |_, _| Ok(()))
+    }
+
+    #[test]
+    fn a_hook_sees_its_state_environment_and_directory() {
+        let script = r#"test "$(cat)" = '{"pid":7}' && test "$A" = b && test "$PWD" = /usr"#;
+        run(&[hook(script, None)]).expect("hook");
+    }
+
+    #[test]
+    fn a_failure_names_the_field_and_shows_the_output() {
+        let error = run(&[hook("true", None), hook("echo why >&2; exit 3", None)]).expect_err("hook");
+        assert_eq!(error.kind(), ErrorKind::Hook);
+        assert_eq!(
+            error.to_string(),
+            "hooks.createRuntime[1]: hook /bin/sh failed with exit status 3, its output: why"
+        );
+    }
+
+    #[test]
+    fn the_whole_group_is_killed_when_the_time_is_up() {
+        let start = Instant::now();
+        let error = run(&[hook("sleep 50 & sleep 60", Some(1))]).expect_err("timeout");
+        assert!(error.to_string().contains("timeout of 1 s"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+}

@@ -1,0 +1,281 @@
+//! The directory of one container.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::id::ContainerId;
+
+/// The name of the socket on which the init program waits for `start`.
+pub(crate) const START_SOCKET: &str = "start.sock";
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+/// The open directory of a container below the state root.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: OwnedFd,
+    path: PathBuf,
+    id: ContainerId,
+    fd: Flock<OwnedFd>,
+}
+
+impl Directory {
+    /// Makes the directory, which must not exist, and takes its lock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], or the failure of a system call.
+    pub(crate) fn create(root: &Path, id: &ContainerId) -> Result<Self> {
+        let path = root.join(id.as_str());
+        let root_fd = open_or_make_root(root)?;
+        match mkdirat(&root_fd, id.as_str(), Mode::S_IRWXU) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                let message = format!("container with given ID already exists: {id}");
+                return Err(Error::new(ErrorKind::AlreadyExists, message)
+                    .with_hint("delete it first or use another name"));
+            }
+            Err(errno) => return Err(Error::system("make the state directory", errno as i32).with_path(path)),
+        }
+        let fd = openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty())
+            .attempt_on("open the state directory", &path)?;
+        let fd = Flock::lock(fd, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| errno)
+            .attempt_on("lock the state directory", &path)?;
+        Ok(Self { root: root_fd, path, id: id.clone(), fd })
+    }
+
+    /// Opens the directory of a container and takes its lock, waiting for other commands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], or the failure of a system call.
+    pub(crate) fn open_locked(root: &Path, id: &ContainerId) -> Result<Self> {
+        let unlocked = Reader::open(root, id)?;
+        let path = unlocked.path;
+        let fd = Flock::lock(unlocked.fd, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| errno)
+            .attempt_on("lock the state directory", &path)?;
+        Self { root: unlocked.root, path, id: id.clone(), fd }.still_there()
+    }
+
+    /// The same, but while another command holds the lock, `meanwhile` is called every 10 ms, for at
+    /// most `bound`.
+    ///
+    /// # Errors
+    /// As [`Directory::open_locked`]; [`ErrorKind::TimedOut`] after `bound`.
+    pub(crate) fn seize(
+        root: &Path,
+        id: &ContainerId,
+        bound: Duration,
+        mut meanwhile: impl FnMut(&Reader),
+    ) -> Result<Self> {
+        let end = Instant::now() + bound;
+        loop {
+            let reader = Reader::open(root, id)?;
+            match Flock::lock(reader.fd, FlockArg::LockExclusiveNonblock) {
+                Ok(fd) => {
+                    let (root, path) = (reader.root, reader.path);
+                    return Self { root, path, id: id.clone(), fd }.still_there();
+                }
+                Err((fd, Errno::EWOULDBLOCK)) if Instant::now() < end => {
+                    meanwhile(&Reader { fd, ..reader });
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    return Err(Error::new(
+                        ErrorKind::TimedOut,
+                        format!("another command holds the lock of container {id:?}", id = id.as_str()),
+                    )
+                    .with_path(reader.path));
+                }
+                Err((_, errno)) => {
+                    return Err(Error::system("lock the state directory", errno as i32)
+                        .with_path(reader.path));
+                }
+            }
+        }
+    }
+
+    /// A deletion that held the lock before us has removed the directory that we opened.
+    fn still_there(self) -> Result<Self> {
+        let stat = nix::sys::stat::fstat(&self.fd).attempt_on("stat", &self.path)?;
+        if stat.st_nlink == 0 { Err(not_found(&self.id)) } else { Ok(self) }
+    }
+
+    /// The name of the container.
+    pub(crate) fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Its path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A path to `name` below the directory that is short enough for a socket address, however deep the
+    /// state root lies; valid in this process only.
+    pub(crate) fn short_path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()))
+    }
+
+    /// Replaces a file atomically.
+    ///
+    /// # Errors
+    /// The failure of a system call, with the file's path; a half-written file is removed.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let temporary = format!(".{name}");
+        let path = self.path.join(name);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = openat(&self.fd, temporary.as_str(), flags, mode).attempt_on("create", &path)?;
+        let written = File::from(fd)
+            .write_all(content)
+            .attempt_on("write", &path)
+            .and_then(|()| {
+                renameat(&self.fd, temporary.as_str(), &self.fd, name).attempt_on("rename", &path)
+            });
+        if written.is_err() {
+            let _half = unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+
+    /// Removes a file; a missing one is fine.
+    ///
+    /// # Errors
+    /// The failure of unlinkat.
+    pub(crate) fn unlink(&self, name: &str) -> Result<()> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::system("remove", errno as i32).with_path(self.path.join(name))),
+        }
+    }
+
+    /// Removes the directory and what it holds; the container is gone then.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(crate) fn remove(&self) -> Result<()> {
+        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", ".filter"] {
+            self.unlink(name)?;
+        }
+        match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::system("remove the state directory", errno as i32)
+                .with_path(&self.path)),
+        }
+    }
+
+    /// Reads a file whole; `None` if it is missing.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        read(self.fd.as_fd(), &self.path, name)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The directory of a container, opened without its lock: for commands that only look.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    root: OwnedFd,
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Reader {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], or the failure of a system call.
+    pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self> {
+        let path = root.join(id.as_str());
+        let root_fd = match open(root, DIRECTORY, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Err(not_found(id)),
+            Err(errno) => return Err(Error::system("open the state root", errno as i32).with_path(root)),
+        };
+        match openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Self { root: root_fd, path, fd }),
+            Err(Errno::ENOENT) => Err(not_found(id)),
+            Err(errno) => Err(Error::system("open the state directory", errno as i32).with_path(path)),
+        }
+    }
+
+    /// Reads a file whole; `None` if it is missing.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        read(self.fd.as_fd(), &self.path, name)
+    }
+
+    /// Whether a file exists.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+        nix::sys::stat::fstatat(&self.fd, name, flags).is_ok()
+    }
+
+    /// Whether a command that changes the container is at work.
+    pub(crate) fn is_locked(&self) -> bool {
+        let Ok(copy) = self.fd.try_clone() else { return false };
+        matches!(
+            Flock::lock(copy, FlockArg::LockSharedNonblock),
+            Err((_, Errno::EWOULDBLOCK))
+        )
+    }
+}
+
+fn not_found(id: &ContainerId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("container {:?} does not exist", id.as_str()))
+}
+
+fn read(directory: BorrowedFd<'_>, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let fd = match openat(directory, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(Error::system("open", errno as i32).with_path(path.join(name))),
+    };
+    let mut content = Vec::new();
+    File::from(fd).read_to_end(&mut content).attempt_on("read", &path.join(name))?;
+    Ok(Some(content))
+}
+
+/// Opens the state root, making it (and its parents, 0711) where it is missing.
+fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
+    if root.as_os_str().as_bytes() == b"/" {
+        return Err(Error::new(ErrorKind::InvalidSpec, "the state root cannot be the root directory"));
+    }
+    match open(root, DIRECTORY, Mode::empty()) {
+        Ok(fd) => return Ok(fd),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::system("open the state root", errno as i32).with_path(root)),
+    }
+    let mut made = PathBuf::new();
+    for part in root.components() {
+        made.push(part);
+        match mkdirat(AT_FDCWD, &made, Mode::S_IRWXU | Mode::S_IXGRP | Mode::S_IXOTH) {
+            Ok(()) | Err(Errno::EEXIST | Errno::EROFS | Errno::EACCES) => {}
+            Err(errno) => {
+                return Err(Error::system("make the state root", errno as i32).with_path(made));
+            }
+        }
+    }
+    open(root, DIRECTORY, Mode::empty()).attempt_on("open the state root", root)
+}

@@ -1,0 +1,84 @@
+//! What later commands need to know about a container.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
+use crate::cgroup;
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::{Hooks, Process};
+
+/// The version of the schema; raised when an older library could misread a newer record.
+pub(crate) const VERSION: u32 = 1;
+
+/// The content of `state.json`, written once when the container is created.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// [`VERSION`] of the library that wrote it.
+    pub(crate) version: u32,
+    /// `ociVersion` of the configuration.
+    pub(crate) oci_version: String,
+    /// The bundle's directory.
+    pub(crate) bundle: PathBuf,
+    /// The root file system on the host.
+    pub(crate) rootfs: PathBuf,
+    /// When the container was created, RFC 3339 with nanoseconds.
+    pub(crate) created: String,
+    /// The init process.
+    pub(crate) init: Identity,
+    /// The user id that created the container.
+    pub(crate) owner: u32,
+    /// Annotations of the configuration.
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The cgroups that were made for it.
+    pub(crate) cgroup: cgroup::Record,
+    /// The `CLONE_NEW*` kinds of the namespaces that differ from the caller's.
+    pub(crate) namespaces: u64,
+    /// The process settings, with which further processes are started.
+    pub(crate) process: Option<Process>,
+    /// The hooks that are still to run.
+    pub(crate) hooks: Hooks,
+    /// `SECCOMP_FILTER_FLAG_*` of the file `filter`, if there is one.
+    pub(crate) filter_flags: Option<u32>,
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::System`] for bytes that are no record, [`ErrorKind::Unsupported`] for one of a
+    /// newer library.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let broken = |error: serde_json::Error| {
+            Error::new(ErrorKind::System, format!("the state is broken: {error}"))
+                .with_hint("delete --force removes the container all the same")
+        };
+        let version: Versioned = serde_json::from_slice(bytes).map_err(broken)?;
+        if version.version > VERSION {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the state was written by a newer version (schema {})", version.version),
+            ));
+        }
+        serde_json::from_slice(bytes).map_err(broken)
+    }
+
+    /// The record as bytes.
+    ///
+    /// # Errors
+    /// A path that is not valid UTF-8.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|error| Error::new(ErrorKind::System, format!("encode the state: {error}")))
+    }
+}
+
+/// The part of a record that every version has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}

@@ -1,0 +1,86 @@
+//! Processes by descriptor.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::check;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By exit with this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+/// A descriptor for the process `pid` (pidfd_open(2)).
+///
+/// # Errors
+/// `ESRCH` if there is none.
+pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers.
+    let number = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    let number = RawFd::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just returned this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Sends `signal` to the process (pidfd_send_signal(2)).
+///
+/// # Errors
+/// `ESRCH` once it has been reaped, `EPERM` without privilege, `EINVAL` for a bad number.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the information pointer may be null; the rest are numbers.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Waits for a child process to end and reaps it (waitid(2), `P_PIDFD`).
+///
+/// # Errors
+/// `ECHILD` if the process is not a child of the caller or has been reaped.
+pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
+    loop {
+        match wait_with(pidfd, libc::WEXITED) {
+            Ok(Some(ended)) => return Ok(ended),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The same without waiting; `None` while the process lives.
+///
+/// # Errors
+/// As [`wait`].
+pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
+    wait_with(pidfd, libc::WEXITED | libc::WNOHANG)
+}
+
+fn wait_with(pidfd: BorrowedFd<'_>, options: i32) -> io::Result<Option<Ended>> {
+    let id = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: an all-zero siginfo_t is a valid value of that type.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is writable and outlives the call.
+    let result = unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options) };
+    check(libc::c_long::from(result))?;
+    // SAFETY: waitid fills the SIGCHLD fields, and zero (no child yet) is valid as well.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some(match info.si_code {
+        libc::CLD_EXITED => Ended::Exited(status),
+        _ => Ended::Signaled(status),
+    }))
+}

@@ -1,0 +1,52 @@
+//! What the caller does to another process from outside.
+
+use std::io;
+
+use super::check;
+
+/// A soft and a hard limit, as in `struct rlimit64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// The soft limit.
+    pub(crate) soft: u64,
+    /// The hard limit.
+    pub(crate) hard: u64,
+}
+
+/// Reads a resource limit of the process `pid` (prlimit(2)).
+///
+/// # Errors
+/// `ESRCH`, `EPERM`, or `EINVAL` for an unknown resource.
+pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the new limit may be null; `old` is writable and outlives the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut old,
+        )
+    })?;
+    Ok(Limits { soft: old.rlim_cur, hard: old.rlim_max })
+}
+
+/// Sets a resource limit of the process `pid` (prlimit(2)).
+///
+/// # Errors
+/// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
+pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<()> {
+    let new = libc::rlimit64 { rlim_cur: limits.soft, rlim_max: limits.hard };
+    // SAFETY: `new` outlives the call; the old limit may be null.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &raw const new,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    })
+    .map(drop)
+}
