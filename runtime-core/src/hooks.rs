@@ -59,7 +59,9 @@ impl Environment<'_> {
     ) -> Result<()> {
         let output = memory("hook-output")?;
         let mut input = memory("hook-state")?;
-        input.write_all(self.state).attempt("write the state for a hook")?;
+        input
+            .write_all(self.state)
+            .attempt("write the state for a hook")?;
         input.rewind().attempt("rewind the state for a hook")?;
         let mut command = Command::new(&hook.path);
         if let Some((name, rest)) = hook.args.split_first() {
@@ -67,17 +69,27 @@ impl Environment<'_> {
         }
         command
             .env_clear()
-            .envs(hook.env.iter().flatten().filter_map(|entry| entry.split_once('=')))
+            .envs(
+                hook.env
+                    .iter()
+                    .flatten()
+                    .filter_map(|entry| entry.split_once('=')),
+            )
             .current_dir(self.bundle)
             .process_group(0)
             .stdin(input)
             .stdout(output.try_clone().attempt("duplicate a descriptor")?)
             .stderr(output.try_clone().attempt("duplicate a descriptor")?);
-        let mut child = command.spawn().map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
+        let mut child = command
+            .spawn()
+            .map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
         let ended = supervise(&mut child, hook, started);
         match ended {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(failed(hook, &format!("{}{}", ending(status), tail(&output)))),
+            Ok(status) => Err(failed(
+                hook,
+                &format!("{}{}", ending(status), tail(&output)),
+            )),
             Err(error) => Err(error),
         }
     }
@@ -97,7 +109,9 @@ fn supervise(
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let outcome = pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
         started(pid, pidfd.as_fd())?;
-        let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let timeout = hook
+            .timeout
+            .map(|seconds| Duration::from_secs(u64::from(seconds)));
         ended_within(pidfd.as_fd(), timeout)
     });
     if !matches!(outcome, Ok(true)) {
@@ -108,7 +122,10 @@ fn supervise(
         Ok(true) => Ok(status),
         Ok(false) => {
             let seconds = hook.timeout.unwrap_or_default();
-            Err(failed(hook, &format!("killed after its timeout of {seconds} s")))
+            Err(failed(
+                hook,
+                &format!("killed after its timeout of {seconds} s"),
+            ))
         }
         Err(error) => Err(error),
     }
@@ -120,7 +137,9 @@ fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> Result<bool> 
     loop {
         let timeout = match end.map(|end| end.saturating_duration_since(Instant::now())) {
             None => PollTimeout::NONE,
-            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+            Some(left) => {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
         };
         let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
@@ -133,7 +152,10 @@ fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> Result<bool> 
 }
 
 fn failed(hook: &Hook, how: &str) -> Error {
-    Error::new(ErrorKind::Hook, format!("hook {} {how}", hook.path.display()))
+    Error::new(
+        ErrorKind::Hook,
+        format!("hook {} {how}", hook.path.display()),
+    )
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -152,7 +174,10 @@ pub(crate) fn tail(output: &File) -> String {
     if output.read_exact_at(&mut bytes, start).is_err() || bytes.is_empty() {
         return String::new();
     }
-    format!(", its output: {}", String::from_utf8_lossy(&bytes).trim_end())
+    format!(
+        ", its output: {}",
+        String::from_utf8_lossy(&bytes).trim_end()
+    )
 }
 
 /// The state document that hooks read (runtime-spec, runtime.md "State"), split around the pid.
@@ -185,8 +210,12 @@ mod tests {
     }
 
     fn run(hooks: &[Hook]) -> Result<()> {
-        Environment { kind: "createRuntime", state: b"{\"pid\":7}", bundle: Path::new("/usr") }
-            .run(hooks, &mut |_, _| Ok(()))
+        Environment {
+            kind: "createRuntime",
+            state: b"{\"pid\":7}",
+            bundle: Path::new("/usr"),
+        }
+        .run(hooks, &mut |_, _| Ok(()))
     }
 
     #[test]
@@ -197,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_field_and_shows_the_output() {
-        let error = run(&[hook("true", None), hook("echo why >&2; exit 3", None)]).expect_err("hook");
+        let error =
+            run(&[hook("true", None), hook("echo why >&2; exit 3", None)]).expect_err("hook");
         assert_eq!(error.kind(), ErrorKind::Hook);
         assert_eq!(
             error.to_string(),

@@ -4,54 +4,33 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::plan::IdMaps;
 use crate::spec::IdMapping;
 
-/// The maps of a user namespace (user_namespaces(7)).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct IdMaps {
-    /// User ids.
-    pub(crate) uid: Vec<IdMapping>,
-    /// Group ids.
-    pub(crate) gid: Vec<IdMapping>,
-}
-
-impl IdMaps {
-    /// Gives the maps to the process `pid`, which must be in a new user namespace.
-    ///
-    /// A caller without the privilege writes a map of one id itself, with setgroups denied, and leaves
-    /// larger maps to `newuidmap` and `newgidmap`.
-    ///
-    /// # Errors
-    /// The failure of a write, or what the programs print.
-    pub(crate) fn apply(&self, pid: i32, privileged: bool) -> Result<()> {
-        if privileged {
-            write(pid, "gid_map", &lines(&self.gid)).map_err(|error| error.with_field("linux.gidMappings"))?;
-            return write(pid, "uid_map", &lines(&self.uid))
-                .map_err(|error| error.with_field("linux.uidMappings"));
-        }
-        if is_own(&self.gid, nix::unistd::getegid().as_raw()) {
-            write(pid, "setgroups", "deny")?;
-            write(pid, "gid_map", &lines(&self.gid))?;
-        } else {
-            run("newgidmap", pid, &self.gid, "linux.gidMappings")?;
-        }
-        if is_own(&self.uid, nix::unistd::geteuid().as_raw()) {
-            write(pid, "uid_map", &lines(&self.uid))
-        } else {
-            run("newuidmap", pid, &self.uid, "linux.uidMappings")
-        }
+/// Gives the maps to the process `pid`, which must be in a new user namespace.
+///
+/// A caller without the privilege writes a map of one id itself, with setgroups denied, and leaves
+/// larger maps to `newuidmap` and `newgidmap`.
+///
+/// # Errors
+/// The failure of a write, or what the programs print.
+pub(crate) fn apply(maps: &IdMaps, pid: i32, privileged: bool) -> Result<()> {
+    if privileged {
+        write(pid, "gid_map", &lines(&maps.gid))
+            .map_err(|error| error.with_field("linux.gidMappings"))?;
+        return write(pid, "uid_map", &lines(&maps.uid))
+            .map_err(|error| error.with_field("linux.uidMappings"));
     }
-
-    /// What a user id of the caller's user namespace is inside; the kernel's overflow id if unmapped.
-    pub(crate) fn inside(&self, host: u32) -> u32 {
-        const OVERFLOW: u32 = 65_534;
-        self.uid
-            .iter()
-            .find_map(|map| {
-                let offset = host.checked_sub(map.host_id)?;
-                (offset < map.size).then(|| map.container_id.wrapping_add(offset))
-            })
-            .unwrap_or(OVERFLOW)
+    if is_own(&maps.gid, nix::unistd::getegid().as_raw()) {
+        write(pid, "setgroups", "deny")?;
+        write(pid, "gid_map", &lines(&maps.gid))?;
+    } else {
+        run("newgidmap", pid, &maps.gid, "linux.gidMappings")?;
+    }
+    if is_own(&maps.uid, nix::unistd::geteuid().as_raw()) {
+        write(pid, "uid_map", &lines(&maps.uid))
+    } else {
+        run("newuidmap", pid, &maps.uid, "linux.uidMappings")
     }
 }
 
@@ -86,9 +65,11 @@ fn run(program: &str, pid: i32, maps: &[IdMapping], field: &str) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(ErrorKind::Denied, format!("{program} failed: {said}"))
-        .with_field(field)
-        .with_hint("the ranges must be granted in /etc/subuid and /etc/subgid"))
+    Err(
+        Error::new(ErrorKind::Denied, format!("{program} failed: {said}"))
+            .with_field(field)
+            .with_hint("the ranges must be granted in /etc/subuid and /etc/subgid"),
+    )
 }
 
 #[cfg(test)]
@@ -96,12 +77,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_translated_or_overflow() {
-        let map = |container_id, host_id, size| IdMapping { container_id, host_id, size };
-        let maps = IdMaps { uid: vec![map(0, 1000, 1), map(1, 5000, 10)], gid: Vec::new() };
-        assert_eq!(maps.inside(1000), 0);
-        assert_eq!(maps.inside(5009), 10);
-        assert_eq!(maps.inside(5010), 65_534);
-        assert_eq!(lines(&maps.uid), "0 1000 1\n1 5000 10\n");
+    fn lines_are_what_the_kernel_reads() {
+        let map = |container_id, host_id, size| IdMapping {
+            container_id,
+            host_id,
+            size,
+        };
+        assert_eq!(
+            lines(&[map(0, 1000, 1), map(1, 5000, 10)]),
+            "0 1000 1\n1 5000 10\n"
+        );
+    }
+
+    #[test]
+    fn only_a_map_of_the_own_id_needs_no_program() {
+        let map = |host_id, size| IdMapping {
+            container_id: 0,
+            host_id,
+            size,
+        };
+        assert!(is_own(&[map(1000, 1)], 1000));
+        assert!(!is_own(&[map(1000, 2)], 1000));
+        assert!(!is_own(&[map(1000, 1), map(5, 1)], 1000));
     }
 }

@@ -1,7 +1,11 @@
 //! An embeddable OCI container runtime.
 
+mod console;
 pub mod error;
+mod hooks;
 mod id;
+mod idmap;
+mod plan;
 mod program;
 pub mod spec;
 mod sys;

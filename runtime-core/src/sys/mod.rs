@@ -2,7 +2,10 @@
 //!
 //! Every function here is one call (or one call and its bounded retry), takes borrowed
 //! descriptors, and returns [`std::io::Error`]s that carry the `errno`.
-#![allow(unsafe_code, reason = "raw system calls live here and nowhere else in the library")]
+#![allow(
+    unsafe_code,
+    reason = "raw system calls live here and nowhere else in the library"
+)]
 
 pub(crate) mod mount;
 pub(crate) mod pidfd;
@@ -14,5 +17,9 @@ use std::io;
 
 /// Turns the return value of a system call into a result.
 fn check(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }

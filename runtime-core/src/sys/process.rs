@@ -18,7 +18,10 @@ pub(crate) struct Limits {
 /// # Errors
 /// `ESRCH`, `EPERM`, or `EINVAL` for an unknown resource.
 pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
-    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let mut old = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the new limit may be null; `old` is writable and outlives the call.
     check(unsafe {
         libc::syscall(
@@ -29,7 +32,10 @@ pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
             &raw mut old,
         )
     })?;
-    Ok(Limits { soft: old.rlim_cur, hard: old.rlim_max })
+    Ok(Limits {
+        soft: old.rlim_cur,
+        hard: old.rlim_max,
+    })
 }
 
 /// Sets a resource limit of the process `pid` (prlimit(2)).
@@ -37,7 +43,10 @@ pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
 pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<()> {
-    let new = libc::rlimit64 { rlim_cur: limits.soft, rlim_max: limits.hard };
+    let new = libc::rlimit64 {
+        rlim_cur: limits.soft,
+        rlim_max: limits.hard,
+    };
     // SAFETY: `new` outlives the call; the old limit may be null.
     check(unsafe {
         libc::syscall(

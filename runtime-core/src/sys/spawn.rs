@@ -80,13 +80,22 @@ impl Spawn<'_> {
             image: self.image.as_raw_fd(),
             control: self.control.as_raw_fd(),
             ambient: self.ambient,
-            args: [program.as_ptr(), control.as_ptr(), keep.as_ptr(), ptr::null()],
+            args: [
+                program.as_ptr(),
+                control.as_ptr(),
+                keep.as_ptr(),
+                ptr::null(),
+            ],
             env: [ptr::null()],
             errno: 0,
         };
         // A handler of the caller must not run in the child, which shares the caller's memory.
         let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        pthread_sigmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&SigSet::all()),
+            Some(&mut before),
+        )?;
         let started = self.clone_into(&mut shared);
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         let spawned = started?;
@@ -122,7 +131,10 @@ impl Spawn<'_> {
         }
         let pid = i32::try_from(result).map_err(io::Error::other)?;
         // SAFETY: the kernel has stored a new descriptor there; nobody else owns it.
-        Ok(Spawned { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        Ok(Spawned {
+            pid,
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })
     }
 }
 
@@ -232,7 +244,13 @@ fn raise_ambient() {
     for capability in (0..u64::BITS).filter(|bit| permitted >> bit & 1 == 1) {
         // SAFETY: the call takes numbers only.
         unsafe {
-            libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+            libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE,
+                capability,
+                0,
+                0,
+            );
         }
     }
 }

@@ -1,0 +1,47 @@
+//! The id maps of a user namespace.
+
+use crate::spec::IdMapping;
+
+/// What ids of the container are outside (user_namespaces(7)).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct IdMaps {
+    /// User ids.
+    pub(crate) uid: Vec<IdMapping>,
+    /// Group ids.
+    pub(crate) gid: Vec<IdMapping>,
+}
+
+impl IdMaps {
+    /// What a user id of the caller's user namespace is inside; the kernel's overflow id if unmapped.
+    pub(crate) fn inside(&self, host: u32) -> u32 {
+        const OVERFLOW: u32 = 65_534;
+        self.uid
+            .iter()
+            .find_map(|map| {
+                let offset = host.checked_sub(map.host_id)?;
+                (offset < map.size).then(|| map.container_id.wrapping_add(offset))
+            })
+            .unwrap_or(OVERFLOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_translated_or_overflow() {
+        let map = |container_id, host_id, size| IdMapping {
+            container_id,
+            host_id,
+            size,
+        };
+        let maps = IdMaps {
+            uid: vec![map(0, 1000, 1), map(1, 5000, 10)],
+            gid: Vec::new(),
+        };
+        assert_eq!(maps.inside(1000), 0);
+        assert_eq!(maps.inside(5009), 10);
+        assert_eq!(maps.inside(5010), 65_534);
+    }
+}

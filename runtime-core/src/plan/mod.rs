@@ -1,0 +1,103 @@
+//! The plan: what a configuration means on a host, decided before anything is done.
+//!
+//! [`Plan::compile`] is a pure function of the configuration, the host's facts and the options. The
+//! steps of the init program are kept in their final, encoded form; what they are in words is worked
+//! out when somebody asks ([`Plan`]'s `Display`, error messages).
+
+use std::path::PathBuf;
+
+use crate::program::{Program, Step};
+use crate::spec::{Hooks, NamespaceKind, Process, Resources, Rlimit, Seccomp};
+
+mod id_maps;
+mod origin;
+
+pub(crate) use id_maps::IdMaps;
+pub(crate) use origin::Origin;
+
+/// What will be done to create a container (or to start a process in one), step by step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The encoded program of the init program.
+    pub(crate) program: Vec<u8>,
+    /// Which field of the configuration each step comes from; as many as there are steps.
+    pub(crate) origins: Vec<Origin>,
+    /// What is opened before the spawn; slot `i` of the program is `sources[i]`.
+    pub(crate) sources: Vec<Source>,
+    /// `CLONE_NEW*` flags of the spawn itself.
+    pub(crate) clone_flags: u64,
+    /// `CLONE_NEW*` kinds of all namespaces that differ from the caller's, new or joined.
+    pub(crate) namespaces: u64,
+    /// The maps of a new user namespace.
+    pub(crate) id_maps: Option<IdMaps>,
+    /// Whether the caller can write any id map and make mounts itself.
+    pub(crate) privileged: bool,
+    /// `process.oomScoreAdj`.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Limits whose hard value the caller may have to raise; the init program sets all of them.
+    pub(crate) rlimits: Vec<Rlimit>,
+    /// `linux.cgroupsPath`.
+    pub(crate) cgroups_path: Option<String>,
+    /// `linux.resources`.
+    pub(crate) resources: Option<Resources>,
+    /// The profile to compile while the init program mounts.
+    pub(crate) seccomp: Option<Seccomp>,
+    /// Hooks in the runtime's namespaces, and those still to run after the create.
+    pub(crate) hooks: Hooks,
+    /// The process settings, recorded for processes that join later.
+    pub(crate) process: Option<Process>,
+    /// Whether the program sends the master of a terminal.
+    pub(crate) terminal: bool,
+    /// How many descriptors from 3 on the payload keeps.
+    pub(crate) keep_fds: u32,
+    /// What was odd but not wrong in the configuration.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Something that the caller opens before the spawn and hands to the init program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A detached copy of the mount at this path of the host.
+    Tree {
+        /// The path.
+        path: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+    /// A namespace by its file.
+    Namespace {
+        /// The file.
+        path: PathBuf,
+        /// What it must be.
+        kind: NamespaceKind,
+    },
+    /// A detached copy of the container's own directory in the v1 hierarchy with this name, as
+    /// `cgroup::Layout` names it.
+    Cgroup {
+        /// The name of the hierarchy's mount point.
+        hierarchy: String,
+    },
+    /// The socket on which the init program waits for the start.
+    StartSocket,
+    /// The memory file that takes the output of hooks inside the container.
+    HookOutput,
+    /// The pidfd of the container's init process.
+    InitPidfd,
+}
+
+impl Plan {
+    /// The steps with the field that each comes from.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (Step<'_>, &Origin)> {
+        Program::decode(&self.program)
+            .into_iter()
+            .flat_map(|program| program.steps())
+            .flatten()
+            .zip(&self.origins)
+    }
+
+    /// What was odd but not wrong in the configuration, a sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}

@@ -1,0 +1,27 @@
+//! Where in the configuration a step comes from.
+
+use std::fmt;
+
+/// A field of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// None: the step is part of every container.
+    None,
+    /// A field with a fixed name.
+    Field(&'static str),
+    /// An element of a list: `mounts[3]`.
+    Element(&'static str, usize),
+    /// An entry of a map: `linux.sysctl.net.core.somaxconn`.
+    Entry(&'static str, String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Field(name) => f.write_str(name),
+            Self::Element(name, index) => write!(f, "{name}[{index}]"),
+            Self::Entry(name, key) => write!(f, "{name}.{key}"),
+        }
+    }
+}
