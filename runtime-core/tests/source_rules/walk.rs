@@ -103,6 +103,18 @@ impl<'a> Walk<'a> {
     }
 
     fn unsafety(&mut self, span: Span) {
+        self.unsafe_place(span);
+        let line = span.start().line;
+        if !reason_above(&self.lines, line) {
+            self.add(
+                Rule::UnsafeReason,
+                line,
+                "unsafe has no SAFETY comment".to_owned(),
+            );
+        }
+    }
+
+    fn unsafe_place(&mut self, span: Span) {
         let line = span.start().line;
         if !UNSAFE_PLACES
             .iter()
@@ -112,13 +124,6 @@ impl<'a> Walk<'a> {
                 Rule::UnsafePlace,
                 line,
                 "unsafe stands outside its places".to_owned(),
-            );
-        }
-        if !reason_above(&self.lines, line) {
-            self.add(
-                Rule::UnsafeReason,
-                line,
-                "unsafe has no SAFETY comment".to_owned(),
             );
         }
     }
@@ -254,7 +259,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if attribute.path().is_ident("unsafe") {
-            self.unsafety(attribute.span());
+            self.unsafe_place(attribute.span());
         }
         visit::visit_attribute(self, attribute);
     }

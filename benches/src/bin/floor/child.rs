@@ -160,6 +160,9 @@ fn clone(arguments: &libc::clone_args, plan: &Plan<'_>) -> Result<i32, String> {
     i32::try_from(result).map_err(|e| e.to_string())
 }
 
+/// # Safety
+/// `arguments` is a `clone_args` of `size` bytes whose stack nothing else uses, and `plan` a `Plan`
+/// that lives until the child executes another program.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone3(arguments: *const u8, size: usize, plan: *const u8) -> isize {
     let result: isize;
@@ -174,6 +177,9 @@ unsafe fn clone3(arguments: *const u8, size: usize, plan: *const u8) -> isize {
     result
 }
 
+/// # Safety
+/// `arguments` is a `clone_args` of `size` bytes whose stack nothing else uses, and `plan` a `Plan`
+/// that lives until the child executes another program.
 #[cfg(target_arch = "aarch64")]
 unsafe fn clone3(arguments: *const u8, size: usize, plan: *const u8) -> isize {
     let result: isize;
