@@ -1,0 +1,413 @@
+//! The one list of commands and flags: the parser, the help and the manual pages are made from it.
+
+/// A command of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Create,
+    Start,
+    State,
+    Kill,
+    Delete,
+    Run,
+    Exec,
+    List,
+    Ps,
+    Spec,
+    Features,
+    Explain,
+}
+
+/// One option, of the program or of a command.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// The name without dashes; one dash is accepted as well as two.
+    pub(crate) long: &'static str,
+    /// The one-letter form.
+    pub(crate) short: Option<char>,
+    /// What the help calls its value; `None` makes it a switch.
+    pub(crate) value: Option<&'static str>,
+    /// One line for the help.
+    pub(crate) help: &'static str,
+}
+
+impl Flag {
+    const fn switch(long: &'static str, help: &'static str) -> Self {
+        Self {
+            long,
+            short: None,
+            value: None,
+            help,
+        }
+    }
+
+    const fn value(long: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            long,
+            short: None,
+            value: Some(value),
+            help,
+        }
+    }
+
+    const fn or(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) verb: Verb,
+    pub(crate) name: &'static str,
+    /// One line for the list of commands.
+    pub(crate) about: &'static str,
+    /// What follows the options, as the help shows it.
+    pub(crate) arguments: &'static str,
+    /// The smallest number of arguments.
+    pub(crate) at_least: usize,
+    /// The greatest number of arguments.
+    pub(crate) at_most: usize,
+    /// Everything after the first argument is the caller's, dashes or not.
+    pub(crate) trailing: bool,
+    /// The exit status of a failure.
+    pub(crate) failure: u8,
+    pub(crate) flags: &'static [Flag],
+    /// More than one line for the command's own help; may be empty.
+    pub(crate) details: &'static str,
+}
+
+impl Command {
+    const fn new(verb: Verb, name: &'static str, about: &'static str) -> Self {
+        Self {
+            verb,
+            name,
+            about,
+            arguments: "CONTAINER",
+            at_least: 1,
+            at_most: 1,
+            trailing: false,
+            failure: 1,
+            flags: &[],
+            details: "",
+        }
+    }
+}
+
+/// The command of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// The options that stand before the command.
+pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
+    Flag::value(
+        "root",
+        "DIR",
+        "keep the state of containers in DIR (default /run/coracle, or $XDG_RUNTIME_DIR/coracle \
+         when not root); best on a tmpfs",
+    ),
+    Flag::value(
+        "log",
+        "FILE",
+        "append the log to FILE (default: standard error)",
+    ),
+    Flag::value(
+        "log-format",
+        "FORMAT",
+        "write the log as text (default) or json",
+    ),
+    Flag::value(
+        "log-level",
+        "LEVEL",
+        "log error, warning, info (default) or debug",
+    ),
+    Flag::switch(
+        "debug",
+        "log what is being done, the same as --log-level debug",
+    ),
+    Flag::value(
+        "cgroup-manager",
+        "NAME",
+        "make cgroups through cgroupfs (default), systemd or not at all (disabled)",
+    ),
+    Flag::switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
+    Flag::value(
+        "rootless",
+        "WHEN",
+        "go on without the cgroups that may not be made: true, false or auto (default)",
+    ),
+    Flag::value("criu", "PATH", "accepted for compatibility and ignored"),
+    Flag::switch("help", "show this help").or('h'),
+    Flag::switch("version", "show the version").or('v'),
+];
+
+const HELP: Flag = Flag::switch("help", "show this help").or('h');
+const BUNDLE: Flag = Flag::value(
+    "bundle",
+    "DIR",
+    "the directory with config.json (default: the current one)",
+)
+.or('b');
+const CONFIG: Flag = Flag::value(
+    "config",
+    "FILE",
+    "read this file instead of the bundle's config.json",
+)
+.or('f');
+const CONSOLE_SOCKET: Flag = Flag::value(
+    "console-socket",
+    "PATH",
+    "send the terminal's master end to this AF_UNIX socket",
+);
+const PIDFD_SOCKET: Flag = Flag::value(
+    "pidfd-socket",
+    "PATH",
+    "send a pidfd of the process to this AF_UNIX socket",
+);
+const PID_FILE: Flag = Flag::value("pid-file", "FILE", "write the process id to FILE");
+const NO_PIVOT: Flag = Flag::switch(
+    "no-pivot",
+    "move the root mount instead of pivot_root; for a root on a ramdisk",
+);
+const NO_NEW_KEYRING: Flag = Flag::switch(
+    "no-new-keyring",
+    "keep the caller's session keyring instead of making one",
+);
+const PRESERVE_FDS: Flag = Flag::value(
+    "preserve-fds",
+    "N",
+    "pass N more file descriptors, after standard streams and $LISTEN_FDS",
+);
+const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").or('f');
+
+/// Every command, in the order of the help.
+pub(crate) const COMMANDS: &[Command] = &[
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, SPEC, FEATURES, EXPLAIN,
+];
+
+const CREATE: Command = Command {
+    flags: &[
+        BUNDLE,
+        CONFIG,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        PID_FILE,
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        PRESERVE_FDS,
+        HELP,
+    ],
+    details: "The container is set up completely, up to the program that config.json names; \
+              `start` runs that program.",
+    ..Command::new(
+        Verb::Create,
+        "create",
+        "set a container up without running its program",
+    )
+};
+
+const START: Command = Command {
+    flags: &[HELP],
+    ..Command::new(
+        Verb::Start,
+        "start",
+        "run the program of a created container",
+    )
+};
+
+const RUN: Command = Command {
+    flags: &[
+        BUNDLE,
+        CONFIG,
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        Flag::switch("detach", "return as soon as the program runs").or('d'),
+        Flag::switch("keep", "do not delete the container when its program ends"),
+        PID_FILE,
+        Flag::switch(
+            "no-subreaper",
+            "accepted for compatibility; no subreaper is set",
+        ),
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        PRESERVE_FDS,
+        HELP,
+    ],
+    details: "Without --detach the command waits, forwards signals, returns the program's exit \
+              status (128 + N after signal N) and deletes the container.",
+    ..Command::new(Verb::Run, "run", "create and start a container")
+};
+
+const EXEC: Command = Command {
+    arguments: "CONTAINER COMMAND [ARGUMENT...]",
+    at_most: usize::MAX,
+    trailing: true,
+    failure: 255,
+    flags: &[
+        Flag::value(
+            "process",
+            "FILE",
+            "take the process from this JSON file (config.json's `process`)",
+        )
+        .or('p'),
+        Flag::switch("tty", "give it a terminal").or('t'),
+        CONSOLE_SOCKET,
+        PIDFD_SOCKET,
+        Flag::value("cwd", "DIR", "the working directory inside the container"),
+        Flag::value("env", "NAME=VALUE", "set a variable; may be repeated").or('e'),
+        Flag::value("user", "UID[:GID]", "run under these numeric ids").or('u'),
+        Flag::value("additional-gids", "GID", "one more group; may be repeated").or('g'),
+        Flag::value("cap", "NAME", "add a capability; may be repeated").or('c'),
+        Flag::switch("no-new-privs", "set no_new_privs"),
+        Flag::value("apparmor", "PROFILE", "run under this AppArmor profile"),
+        Flag::value("process-label", "LABEL", "run under this SELinux label"),
+        Flag::switch("detach", "return as soon as the process runs").or('d'),
+        PID_FILE,
+        PRESERVE_FDS,
+        Flag::value("cgroup", "PATH", "join this cgroup below the container's"),
+        Flag::switch(
+            "ignore-paused",
+            "wait in a paused container instead of refusing",
+        ),
+        HELP,
+    ],
+    details: "The process gets the settings that the container's own process was created with; \
+              options and the process file change them. Options end at the container's name.",
+    ..Command::new(Verb::Exec, "exec", "run another process in a container")
+};
+
+const STATE: Command = Command {
+    flags: &[HELP],
+    ..Command::new(
+        Verb::State,
+        "state",
+        "show the state of a container as JSON",
+    )
+};
+
+const LIST: Command = Command {
+    arguments: "",
+    at_least: 0,
+    at_most: 0,
+    flags: &[
+        FORMAT,
+        Flag::switch("quiet", "only the names").or('q'),
+        HELP,
+    ],
+    ..Command::new(
+        Verb::List,
+        "list",
+        "list the containers below the state root",
+    )
+};
+
+const PS: Command = Command {
+    arguments: "CONTAINER [PS-OPTION...]",
+    at_most: usize::MAX,
+    trailing: true,
+    flags: &[FORMAT, HELP],
+    details: "The table is the host's ps (options default to -ef), reduced to the container.",
+    ..Command::new(Verb::Ps, "ps", "show the processes of a container")
+};
+
+const KILL: Command = Command {
+    arguments: "CONTAINER [SIGNAL]",
+    at_most: 2,
+    flags: &[
+        Flag::switch("all", "send it to every process of the container").or('a'),
+        HELP,
+    ],
+    details: "SIGNAL is a name, with or without SIG, or a number; the default is SIGTERM.",
+    ..Command::new(Verb::Kill, "kill", "send a signal to a container's program")
+};
+
+const DELETE: Command = Command {
+    flags: &[
+        Flag::switch(
+            "force",
+            "kill it first if it runs; a missing container is no error",
+        )
+        .or('f'),
+        HELP,
+    ],
+    ..Command::new(
+        Verb::Delete,
+        "delete",
+        "remove what is left of a stopped container",
+    )
+};
+
+const SPEC: Command = Command {
+    arguments: "",
+    at_least: 0,
+    at_most: 0,
+    flags: &[
+        Flag::value("bundle", "DIR", "write into this directory").or('b'),
+        Flag::switch("rootless", "for a user without privileges"),
+        HELP,
+    ],
+    details: "An existing config.json is never overwritten.",
+    ..Command::new(Verb::Spec, "spec", "write a config.json to begin with")
+};
+
+const FEATURES: Command = Command {
+    arguments: "",
+    at_least: 0,
+    at_most: 0,
+    flags: &[HELP],
+    ..Command::new(
+        Verb::Features,
+        "features",
+        "show what this runtime supports as JSON",
+    )
+};
+
+const EXPLAIN: Command = Command {
+    arguments: "[CONTAINER]",
+    at_least: 0,
+    flags: &[
+        BUNDLE,
+        CONFIG,
+        Flag::value("format", "FORMAT", "text (default) or json"),
+        NO_PIVOT,
+        NO_NEW_KEYRING,
+        HELP,
+    ],
+    details: "Nothing is changed on the host.",
+    ..Command::new(
+        Verb::Explain,
+        "explain",
+        "show the steps that create would take",
+    )
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_flag_is_defined_twice() {
+        let lists = COMMANDS.iter().map(|command| command.flags);
+        for flags in lists.chain([GLOBAL_FLAGS]) {
+            for (index, flag) in flags.iter().enumerate() {
+                let rest = &flags[index + 1..];
+                assert!(
+                    rest.iter().all(|other| other.long != flag.long),
+                    "--{}",
+                    flag.long
+                );
+                let clash = |other: &Flag| flag.short.is_some() && other.short == flag.short;
+                assert!(!rest.iter().any(clash), "-{:?}", flag.short);
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        for command in COMMANDS {
+            assert!(command.flags.iter().any(|flag| flag.long == "help"));
+            assert!(command.at_least <= command.at_most);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What `--version` says.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// The version of the runtime specification that this program implements.
+pub(crate) const SPEC: &str = "1.3.0";
+
+/// The text of `--version`.
+///
+/// go-runc reads the words `runc version ` in the first line, and the lines `commit: ` and
+/// `spec: `; so a program that is installed under the name `runc` says that name.
+pub(crate) fn text(program: Option<&OsStr>) -> String {
+    let name = match program.and_then(|path| Path::new(path).file_name()) {
+        Some(name) if name == "runc" => "runc",
+        _ => "coracle",
+    };
+    let mut out = format!("{name} version {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("CORACLE_COMMIT") {
+        out.push_str(&format!("commit: {commit}\n"));
+    }
+    out.push_str(&format!("spec: {SPEC}\n"));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_follows_the_name_of_the_program() {
+        for (program, start) in [
+            (Some("/usr/bin/runc"), "runc version 0"),
+            (Some("runc"), "runc version 0"),
+            (Some("/usr/bin/coracle"), "coracle version 0"),
+            (Some("runc/coracle"), "coracle version 0"),
+            (None, "coracle version 0"),
+        ] {
+            let text = text(program.map(OsStr::new));
+            assert!(text.starts_with(start), "{text}");
+            assert!(text.ends_with("\nspec: 1.3.0\n"), "{text}");
+        }
+    }
+}
