@@ -21,10 +21,7 @@ const SIZE: usize = 1 << 20;
 const GREATEST: usize = SIZE / 4;
 
 #[global_allocator]
-static ALLOCATOR: Bump = Bump {
-    region: UnsafeCell::new([0; SIZE]),
-    used: AtomicUsize::new(0),
-};
+static ALLOCATOR: Bump = Bump::new();
 
 struct Bump {
     region: UnsafeCell<[u8; SIZE]>,
@@ -35,6 +32,13 @@ struct Bump {
 unsafe impl Sync for Bump {}
 
 impl Bump {
+    const fn new() -> Self {
+        Self {
+            region: UnsafeCell::new([0; SIZE]),
+            used: AtomicUsize::new(0),
+        }
+    }
+
     fn start(&self) -> *mut u8 {
         self.region.get().cast()
     }
@@ -81,6 +85,7 @@ impl Bump {
 // SAFETY: a block is either one of the system allocator, which keeps the contract, or a range of
 // the region that was never handed out before, or was given back, aligned and of the asked size.
 unsafe impl GlobalAlloc for Bump {
+    // SAFETY: asks no more of its caller than the trait does.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.take(layout) {
             Some(block) => block,
@@ -89,6 +94,7 @@ unsafe impl GlobalAlloc for Bump {
         }
     }
 
+    // SAFETY: asks no more of its caller than the trait does.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         match self.offset(block) {
             Some(offset) => {
@@ -99,6 +105,7 @@ unsafe impl GlobalAlloc for Bump {
         }
     }
 
+    // SAFETY: asks no more of its caller than the trait does.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Some(offset) = self.offset(block) else {
             // SAFETY: a block outside the region came from the system allocator.
@@ -116,6 +123,68 @@ unsafe impl GlobalAlloc for Bump {
                 self.dealloc(block, layout);
             }
             moved
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a layout")
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_distinct() {
+        static BUMP: Bump = Bump::new();
+        let bump = &BUMP;
+        let mut end = 0;
+        for (size, align) in [(1, 1), (8, 8), (3, 1), (64, 64), (1, 4096), (0, 1)] {
+            let block = bump.take(layout(size, align)).expect("a block");
+            assert_eq!(block.addr() % align, 0);
+            let offset = bump.offset(block).expect("in the region");
+            assert!(offset >= end);
+            end = offset + size;
+        }
+    }
+
+    #[test]
+    fn only_the_latest_block_changes_its_size() {
+        static BUMP: Bump = Bump::new();
+        let bump = &BUMP;
+        let first = bump
+            .offset(bump.take(layout(16, 1)).expect("a block"))
+            .expect("offset");
+        assert!(bump.resize(first, 16, 32));
+        let second = bump
+            .offset(bump.take(layout(8, 1)).expect("a block"))
+            .expect("offset");
+        assert_eq!(second, 32);
+        assert!(!bump.resize(first, 32, 64));
+        assert!(bump.resize(second, 8, 0));
+        assert!(bump.resize(first, 32, 64));
+        assert!(!bump.resize(first, 64, SIZE + 1));
+    }
+
+    #[test]
+    fn what_does_not_fit_comes_from_the_system() {
+        static BUMP: Bump = Bump::new();
+        let bump = &BUMP;
+        assert!(bump.take(layout(GREATEST + 1, 1)).is_none());
+        for _ in 0..4 {
+            assert!(bump.take(layout(GREATEST, 1)).is_some());
+        }
+        assert!(bump.take(layout(1, 1)).is_none());
+        // SAFETY: the layouts are those of the block, and its bytes are written before they are
+        // read.
+        unsafe {
+            let block = bump.alloc(layout(2, 1));
+            assert!(bump.offset(block).is_none());
+            block.write(7);
+            let block = bump.realloc(block, layout(2, 1), 4096);
+            assert_eq!(block.read(), 7);
+            bump.dealloc(block, layout(4096, 1));
         }
     }
 }

@@ -382,3 +382,238 @@ impl Globals {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ')
+            .filter(|word| !word.is_empty())
+            .map(OsString::from)
+            .collect()
+    }
+
+    fn matches(line: &str) -> Matches {
+        match parse(words(line)).1 {
+            Ok(Request::Run(matches)) => matches,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn usage(line: &str) -> Usage {
+        parse(words(line)).1.expect_err(line)
+    }
+
+    #[test]
+    fn every_form_of_an_option_with_a_value() {
+        for form in [
+            "create --bundle /b c",
+            "create --bundle=/b c",
+            "create -bundle /b c",
+            "create -bundle=/b c",
+            "create -b /b c",
+            "create -b/b c",
+            "create -b=/b c",
+            "create c --bundle /b",
+            "create --bundle /a -b /b c",
+            "create --bundle /b -- c",
+        ] {
+            let matches = matches(form);
+            assert_eq!(matches.value("bundle"), Some(OsStr::new("/b")), "{form}");
+            assert_eq!(matches.argument(0), Ok(Some("c")), "{form}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_switch() {
+        for (form, on) in [
+            ("run c", false),
+            ("run --detach c", true),
+            ("run -detach c", true),
+            ("run -d c", true),
+            ("run --detach=true c", true),
+            ("run --detach=1 c", true),
+            ("run -detach=T c", true),
+            ("run --detach=false c", false),
+            ("run --detach --detach=0 c", false),
+            ("run c -d", true),
+            ("run -no-subreaper -d c", true),
+        ] {
+            assert_eq!(matches(form).switch("detach"), on, "{form}");
+        }
+        let both = matches("exec -dt c sh");
+        assert!(both.switch("detach") && both.switch("tty"));
+        let bundled = matches("exec -dte A=1 c sh");
+        assert_eq!(bundled.text("env"), Ok(Some("A=1")));
+    }
+
+    #[test]
+    fn values_may_begin_with_a_dash_or_be_empty() {
+        let exec = matches("exec --cwd -x --env=- -e --tty --process-label= c sh");
+        assert_eq!(exec.value("cwd"), Some(OsStr::new("-x")));
+        assert_eq!(exec.texts("env"), Ok(vec!["-", "--tty"]));
+        assert_eq!(exec.value("process-label"), Some(OsStr::new("")));
+        assert!(!exec.switch("tty"));
+    }
+
+    #[test]
+    fn options_end_at_the_container_of_exec_and_ps() {
+        let exec = matches("exec -t c ls -d --help -- -x");
+        assert_eq!(exec.arguments_from(1), words("ls -d --help -- -x"));
+        assert!(!exec.switch("detach"));
+        assert_eq!(matches("ps c -ef").arguments_from(1), words("-ef"));
+        let after_dashes = matches("exec -- c -t");
+        assert_eq!(after_dashes.arguments_from(0), words("c -t"));
+    }
+
+    #[test]
+    fn a_name_may_begin_with_a_dash_after_two() {
+        assert_eq!(matches("delete -f -- -x").argument(0), Ok(Some("-x")));
+    }
+
+    #[test]
+    fn repeated_global_options_count_once() {
+        let (globals, request) = parse(words(
+            "--root /a --root=/b --log x --log=/l --log-format text -log-format json --debug \
+             --systemd-cgroup --systemd-cgroup --rootless=true --criu /c state c",
+        ));
+        assert!(matches!(request, Ok(Request::Run(_))), "{request:?}");
+        let expected = Globals {
+            root: Some("/b".into()),
+            log: Some("/l".into()),
+            json: true,
+            level: Level::Debug,
+            cgroup_manager: Some("systemd"),
+        };
+        assert_eq!(globals, expected);
+        let (globals, _) = parse(words("--systemd-cgroup --cgroup-manager cgroupfs list"));
+        assert_eq!(globals.cgroup_manager, None);
+    }
+
+    #[test]
+    fn faults_name_the_word() {
+        for (line, message, status) in [
+            ("frobnicate", "unknown command \"frobnicate\"", 3),
+            ("help frobnicate", "unknown command \"frobnicate\"", 3),
+            ("--foo state c", "flag provided but not defined: --foo", 1),
+            ("state --foo c", "flag provided but not defined: --foo", 1),
+            ("state -x c", "flag provided but not defined: -x", 1),
+            (
+                "state --root /r c",
+                "flag provided but not defined: --root",
+                1,
+            ),
+            ("create --bundle", "flag needs an argument: --bundle", 1),
+            ("create -b", "flag needs an argument: --bundle", 1),
+            (
+                "run --detach=maybe c",
+                "--detach: \"maybe\" is neither true nor false",
+                1,
+            ),
+            (
+                "create",
+                "coracle: \"create\" requires exactly 1 argument(s)",
+                1,
+            ),
+            (
+                "create a b",
+                "coracle: \"create\" requires exactly 1 argument(s)",
+                1,
+            ),
+            (
+                "exec",
+                "coracle: \"exec\" requires a minimum of 1 argument(s)",
+                1,
+            ),
+            (
+                "kill a b c",
+                "coracle: \"kill\" requires a maximum of 2 argument(s)",
+                1,
+            ),
+            (
+                "list a",
+                "coracle: \"list\" requires exactly 0 argument(s)",
+                1,
+            ),
+            ("--log-format xml state c", "invalid log-format: xml", 1),
+            ("--cgroup-manager x state c", "invalid cgroup-manager: x", 1),
+            ("--rootless maybe state c", "invalid rootless: maybe", 1),
+        ] {
+            let usage = usage(line);
+            assert_eq!(
+                (usage.message.as_str(), usage.status),
+                (message, status),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_log_is_known_when_the_command_line_is_wrong() {
+        for line in [
+            "--log /l --log-format json state --foo c",
+            "--log /l --log-format json nothing",
+            "--rootless maybe --log /l --log-format json state c",
+        ] {
+            let (globals, request) = parse(words(line));
+            assert!(request.is_err(), "{line}");
+            assert_eq!(globals.log, Some("/l".into()), "{line}");
+            assert!(globals.json, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version() {
+        for line in ["", "--help", "-h", "-help", "help", "h", "--debug help"] {
+            assert!(
+                matches!(parse(words(line)).1, Ok(Request::Help(None))),
+                "{line}"
+            );
+        }
+        for line in [
+            "help exec",
+            "exec --help",
+            "exec -h",
+            "exec -help",
+            "h exec",
+        ] {
+            let request = parse(words(line)).1;
+            assert!(
+                matches!(request, Ok(Request::Help(Some(command))) if command.name == "exec"),
+                "{line}"
+            );
+        }
+        for line in ["--version", "-v", "-version", "--debug -v"] {
+            assert!(
+                matches!(parse(words(line)).1, Ok(Request::Version)),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_checked() {
+        assert_eq!(matches("create c").number::<u32>("preserve-fds"), Ok(0));
+        let three = matches("create --preserve-fds 3 c");
+        assert_eq!(three.number::<u32>("preserve-fds"), Ok(3));
+        for wrong in ["-1", "x", "", "4294967296"] {
+            let line = format!("create --preserve-fds={wrong} c");
+            assert!(
+                matches(&line).number::<u32>("preserve-fds").is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        let raw = OsString::from_vec(b"/b\xff".to_vec());
+        let line = ["create".into(), "-b".into(), raw.clone(), raw.clone()];
+        let Ok(Request::Run(matches)) = parse(line).1 else {
+            panic!("refused");
+        };
+        assert_eq!(matches.path("bundle"), Some(raw.into()));
+        assert!(matches.argument(0).is_err());
+    }
+}

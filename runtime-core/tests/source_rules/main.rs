@@ -49,7 +49,7 @@ const FUNCTION_LINES: usize = 60;
 const FILE_LINES: usize = 500;
 
 /// Files and folders that may hold `unsafe`, and why.
-const UNSAFE_PLACES: [(&str, &str); 5] = [
+const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("runtime-core/src/sys", "system calls"),
     (
         "runtime-core/init/",
@@ -66,6 +66,14 @@ const UNSAFE_PLACES: [(&str, &str); 5] = [
     (
         "benches/payload/",
         "programs without a standard library that the measured containers run",
+    ),
+    (
+        "runtime-cli/src/allocator.rs",
+        "the allocator of a short-lived command",
+    ),
+    (
+        "runtime-cli/src/window.rs",
+        "the two terminal requests that nix lacks",
     ),
 ];
 

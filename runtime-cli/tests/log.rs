@@ -1,0 +1,145 @@
+//! Where failures are reported, and how: the formats that engines read.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A directory of this test, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("coracle-log-{name}-{}", std::process::id()));
+        fs::create_dir(&path).expect("a new directory");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn coracle(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+    command.args(arguments).output().expect("coracle runs")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("text")
+}
+
+#[test]
+fn a_log_file_gets_one_json_record_and_stderr_the_plain_text() {
+    let directory = Directory::new("json");
+    let log = directory.file("log.json");
+    for times in 1..=2 {
+        let output = coracle(&["--log", &log, "--log-format=json", "state", "--foo", "c"]);
+        assert_eq!(output.status.code(), Some(1));
+        let text = fs::read_to_string(&log).expect("a log");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), times, "appended: {text}");
+        let last = lines[times - 1];
+        assert!(
+            last.starts_with("{\"level\":\"error\",\"msg\":\"flag provided"),
+            "{last}"
+        );
+        let record: Value = serde_json::from_str(last).expect("a JSON record");
+        assert_eq!(record["code"], "usage");
+        assert_eq!(record["hint"], "see coracle help state");
+        assert_eq!(
+            stderr(&output).trim_end(),
+            record["msg"].as_str().expect("msg")
+        );
+        let time = record["time"].as_str().expect("time");
+        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    }
+}
+
+#[test]
+fn the_text_format_is_that_of_runc() {
+    let directory = Directory::new("text");
+    let log = directory.file("log");
+    let output = coracle(&["--log", &log, "list", "x"]);
+    let text = fs::read_to_string(&log).expect("a log");
+    assert!(text.starts_with("time=\"2"), "{text}");
+    let tail = " level=error msg=\"coracle: \\\"list\\\" requires exactly 0 argument(s) (see coracle help list)\"\n";
+    assert!(text.ends_with(tail), "{text}");
+    let plain = "coracle: \"list\" requires exactly 0 argument(s) (see coracle help list)\n";
+    assert_eq!(stderr(&output), plain);
+    let mode = fs::metadata(&log).expect("a log").permissions().mode();
+    assert_eq!(mode & 0o133, 0, "{mode:o}");
+}
+
+#[test]
+fn without_a_log_file_the_record_goes_to_stderr_once() {
+    for options in [&[][..], &["--log", ""], &["--log=/dev/stderr"]] {
+        let output = coracle(&[options, &["nothing"]].concat());
+        assert_eq!(output.status.code(), Some(3));
+        assert!(output.stdout.is_empty());
+        let text = stderr(&output);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains(" level=error msg=\"unknown command"),
+            "{text}"
+        );
+    }
+    let output = coracle(&["--log-format", "json", "nothing"]);
+    let record: Value = serde_json::from_slice(&output.stderr).expect("a JSON record");
+    assert_eq!(record["level"], "error");
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_an_error() {
+    let output = coracle(&["--log", "/nonexistent/log", "--version"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("open the log /nonexistent/log: no such file"));
+}
+
+#[test]
+fn version_and_spec() {
+    let output = coracle(&["--version"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.starts_with("coracle version "), "{text}");
+    assert!(text.ends_with("spec: 1.3.0\n"), "{text}");
+
+    let directory = Directory::new("spec");
+    let bundle = directory.0.display().to_string();
+    assert!(coracle(&["spec", "--bundle", &bundle]).status.success());
+    let config = fs::read(directory.file("config.json")).expect("config.json");
+    let config: Value = serde_json::from_slice(&config).expect("JSON");
+    assert_eq!(config["ociVersion"], "1.3.0");
+    assert_eq!(config["process"]["args"][0], "sh");
+
+    let again = coracle(&["spec", "-b", &bundle, "--rootless"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("config.json"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("remove it first"));
+}
+
+#[test]
+fn help_goes_to_a_closed_reader_as_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let status = Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .arg("--help")
+        .stdout(full.expect("/dev/full"))
+        .output()
+        .expect("coracle runs")
+        .status;
+    assert_eq!(status.code(), Some(1));
+}
