@@ -7,6 +7,7 @@ mod id;
 mod idmap;
 mod plan;
 mod program;
+pub mod seccomp;
 pub mod spec;
 mod sys;
 
