@@ -411,7 +411,7 @@ fn the_place_is_exact() {
     let error = Spec::parse(&bytes).expect_err("invalid UTF-8");
     assert_eq!(
         error.position(),
-        Some(Position { line: 3, column: 4 }),
+        Some(Position { line: 2, column: 9 }),
         "{error}"
     );
 }
