@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::program::{Program, Step};
+use crate::program::{Gate, Program, Step};
 use crate::spec::{Hooks, NamespaceKind, Process, Resources, Rlimit, Seccomp};
 
 mod id_maps;
@@ -22,8 +22,9 @@ pub struct Plan {
     pub(crate) program: Vec<u8>,
     /// Which field of the configuration each step comes from; as many as there are steps.
     pub(crate) origins: Vec<Origin>,
-    /// What is opened before the spawn; slot `i` of the program is `sources[i]`.
-    pub(crate) sources: Vec<Source>,
+    /// What is opened before the spawn, with the field it comes from; slot `i` of the program is
+    /// `sources[i]`.
+    pub(crate) sources: Vec<(Source, Origin)>,
     /// `CLONE_NEW*` flags of the spawn itself.
     pub(crate) clone_flags: u64,
     /// `CLONE_NEW*` kinds of all namespaces that differ from the caller's, new or joined.
@@ -93,6 +94,15 @@ impl Plan {
             .flat_map(|program| program.steps())
             .flatten()
             .zip(&self.origins)
+    }
+
+    /// Whether the init program comes to this gate.
+    pub(crate) fn has_gate(&self, wanted: Gate) -> bool {
+        self.steps().any(|(step, _)| match step {
+            Step::Gate { gate } => gate == wanted as u32,
+            Step::AwaitStart { .. } => wanted == Gate::Ready,
+            _ => false,
+        })
     }
 
     /// What was odd but not wrong in the configuration, a sentence each.

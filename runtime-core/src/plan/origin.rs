@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::Error;
+
 /// A field of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -13,6 +15,16 @@ pub(crate) enum Origin {
     Element(&'static str, usize),
     /// An entry of a map: `linux.sysctl.net.core.somaxconn`.
     Entry(&'static str, String),
+}
+
+impl Origin {
+    /// Names the field in an error.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        match self {
+            Self::None => error,
+            field => error.with_field(field.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Origin {

@@ -237,16 +237,17 @@ steps! {
     /// 4 KiB, opened without blocking; anything else counts as no entry) and remembers the
     /// home directory, `/` without one, for [`Step::Execute`], which appends it to the environment as `HOME`.
     Home = 69 { uid: u32 }
-    /// Receives the seccomp filter as one message on the control socket and keeps it.
+    /// Receives the seccomp filter as one message on the control socket and keeps it: the
+    /// `SECCOMP_FILTER_FLAG_*` as one number of four bytes, then the instructions (`struct sock_filter`).
     ReceiveFilter = 64 {}
     /// Reads ids, groups, capabilities (effective, permitted, inheritable) and no_new_privs back and
     /// refuses to go on when one differs from what was asked ([`Op::Verify`], which one as detail).
     Verify = 65 { no_new_privileges: bool }
     /// `setrlimit`, the last thing before execve as a low limit would break the set-up itself.
     Rlimit = 66 { resource: u32, soft: u64, hard: u64 }
-    /// Loads the filter kept by [`Step::ReceiveFilter`] with these `SECCOMP_FILTER_FLAG_*`, then gives
-    /// up the `CAP_SYS_ADMIN` of `keep_admin`.
-    LoadFilter = 67 { flags: u32 }
+    /// Loads the filter kept by [`Step::ReceiveFilter`], then gives up the `CAP_SYS_ADMIN` of
+    /// `keep_admin`.
+    LoadFilter = 67 {}
     /// Marks every descriptor from 3 + KEEP on to be closed and executes what
     /// [`Step::FindExecutable`] found.
     Execute = 68 { args: List<'a>, env: List<'a> }

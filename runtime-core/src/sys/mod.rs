@@ -7,9 +7,11 @@
     reason = "raw system calls live here and nowhere else in the library"
 )]
 
+pub(crate) mod clock;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod terminal;
 
