@@ -15,7 +15,7 @@ Compare OCI runtimes side by side.
 
 usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--rows FILTER]
                      [--existing N] [--json FILE] [--svg FILE] [--trace-syscalls] [--quick]
-       coracle-bench trace --runtime PATH [--verb create|run]
+       coracle-bench trace --runtime NAME=PATH [--verb create|run] [--all]
        coracle-bench count -- PROGRAM [ARGUMENT]...
 
   --runtime NAME=PATH   a runtime to measure; default: coracle (next to this program), runc and
@@ -29,7 +29,8 @@ usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--row
                         write the results there as well
   --trace-syscalls      with the row `calls`: a table per system call
   --quick               10 rounds, 100 existing containers
-  trace                 a timeline of the system calls of one create, with the slowest ones
+  trace                 the slowest system calls of one create and its processes; with --all every
+                        call (ptrace slows each one down: compare, do not add up)
   count                 the system calls of a program and all its processes, as JSON
 ";
 
@@ -38,8 +39,7 @@ usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--row
 pub(crate) enum Action {
     Help,
     Measure(Options),
-    /// The runtime and the verb to trace.
-    Trace(Options, String),
+    Trace(Options),
     Count(Vec<OsString>),
     /// Stop, and after SIGCONT become this program; how a traced program is started.
     StopThenExecute(Vec<OsString>),
@@ -55,6 +55,10 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
     pub(crate) trace_system_calls: bool,
+    /// The verb to trace.
+    pub(crate) verb: String,
+    /// Show the whole timeline.
+    pub(crate) all: bool,
 }
 
 impl Options {
@@ -80,8 +84,10 @@ pub(crate) fn parse() -> Outcome<Action> {
         json: None,
         svg: None,
         trace_system_calls: false,
+        verb: "create".into(),
+        all: false,
     };
-    let (mut floor, mut trace, mut verb) = (beside(FLOOR), false, String::from("create"));
+    let (mut floor, mut trace) = (beside(FLOOR), false);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Action::Help),
@@ -90,7 +96,6 @@ pub(crate) fn parse() -> Outcome<Action> {
             Value(word) if word == "stop-then-execute" => {
                 return Ok(Action::StopThenExecute(rest(&mut parser)?));
             }
-            Long("verb") => verb = parser.value()?.string()?,
             Long("floor") => floor = Some(PathBuf::from(parser.value()?)),
             Long("quick") => (options.rounds, options.existing) = (10, 100),
             Long("runtime") => {
@@ -106,7 +111,7 @@ pub(crate) fn parse() -> Outcome<Action> {
     }
     complete(&mut options, floor.filter(|_| !trace));
     Ok(if trace {
-        Action::Trace(options, verb)
+        Action::Trace(options)
     } else {
         Action::Measure(options)
     })
@@ -118,6 +123,8 @@ fn set(options: &mut Options, name: &str, parser: &mut lexopt::Parser) -> Outcom
         "existing" => options.existing = parser.value()?.parse()?,
         "json" => options.json = Some(parser.value()?.into()),
         "svg" => options.svg = Some(parser.value()?.into()),
+        "verb" => options.verb = parser.value()?.string()?,
+        "all" => options.all = true,
         "trace-syscalls" => options.trace_system_calls = true,
         "rows" => {
             let text = parser.value()?.string()?;

@@ -39,6 +39,8 @@ pub(crate) struct Bench {
     pub(crate) series: Vec<Series>,
     /// What went wrong or needs saying.
     pub(crate) notes: Vec<String>,
+    /// Further tables.
+    pub(crate) appendix: Vec<String>,
 }
 
 impl Bench {
@@ -57,6 +59,7 @@ impl Bench {
             workspace,
             series: Vec::new(),
             notes: Vec::new(),
+            appendix: Vec::new(),
         })
     }
 
@@ -121,6 +124,19 @@ impl Bench {
                 values: vec![value],
             }),
         }
+    }
+
+    /// The values recorded for one runtime.
+    pub(crate) fn values(&self, row: &str, metric: &str, runtime: &str) -> Option<&[f64]> {
+        let series = self
+            .series
+            .iter()
+            .find(|s| s.row == row && s.metric == metric)?;
+        let values = series
+            .runtimes
+            .iter()
+            .find(|values| values.runtime == runtime)?;
+        Some(&values.values)
     }
 
     /// Measures all runtimes round by round, the order reversed in every other round, so that none

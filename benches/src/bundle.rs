@@ -11,7 +11,6 @@ use crate::Outcome;
 
 const TRUE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/true"));
 const PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
-const FAMILY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/family"));
 
 /// What runs in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,11 +167,6 @@ pub(crate) fn make_rootfs(rootfs: &Path) -> Outcome<()> {
         write_program(&rootfs.join("bin").join(name), program)?;
     }
     Ok(())
-}
-
-/// Writes the program whose system calls are known, for checking the counter.
-pub(crate) fn write_family(path: &Path) -> Outcome<()> {
-    write_program(path, FAMILY)
 }
 
 fn write_program(path: &Path, program: &[u8]) -> Outcome<()> {

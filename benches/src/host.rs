@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
+use crate::measure;
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -92,32 +93,34 @@ impl Workspace {
         Ok(self)
     }
 
-    /// The directory of a container's memory cgroup.
-    pub(crate) fn memory_cgroup(&self, id: &str) -> Option<PathBuf> {
-        let is_memory = |path: &&PathBuf| {
-            path.starts_with("/sys/fs/cgroup/memory") || path.parent() == Some(CGROUP_ROOT.as_ref())
-        };
-        self.hierarchies
-            .iter()
-            .find(is_memory)
-            .map(|path| path.join(id))
+    /// Kills what is left of a container and removes its cgroups and state.
+    pub(crate) fn clear(&self, id: &str) {
+        let paths = self.hierarchies.iter().map(|path| path.join(id));
+        remove_all(&paths.filter(|path| path.exists()).collect::<Vec<_>>());
+        for runtime in fs::read_dir(self.directory.join("state"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_dir_all(runtime.path().join(id));
+        }
     }
+}
 
-    /// Kills what runs in our cgroups and removes them, waiting at most ten seconds.
-    fn remove_cgroups(&self) {
-        let limit = Instant::now() + Duration::from_secs(10);
-        for path in &self.hierarchies {
-            while path.exists() && !remove_tree(path) && Instant::now() < limit {
-                thread::sleep(Duration::from_millis(5));
-                crate::measure::reap();
-            }
+/// Kills what runs in the cgroups and removes them, waiting at most ten seconds.
+fn remove_all(paths: &[PathBuf]) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    for path in paths {
+        while path.exists() && !remove_tree(path) && Instant::now() < limit {
+            thread::sleep(Duration::from_millis(1));
+            measure::reap();
         }
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        self.remove_cgroups();
+        remove_all(&self.hierarchies);
         // The tmpfs is visible only here and dies with the namespace; what stays is its mount point.
         let _ = umount2(&self.directory, MntFlags::MNT_DETACH);
         let _ = fs::remove_dir(&self.directory);

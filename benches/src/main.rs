@@ -10,6 +10,7 @@
 mod arguments;
 mod bench;
 mod bundle;
+mod chart;
 mod host;
 mod measure;
 mod report;
@@ -17,9 +18,13 @@ mod rows;
 mod runtime;
 mod statistics;
 mod table;
+mod trace;
 
+use std::env;
 use std::error::Error;
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::fs;
+use std::process::{self, ExitCode};
 
 use arguments::{Action, Options};
 use bench::Bench;
@@ -45,7 +50,9 @@ fn perform(action: Action) -> Outcome<()> {
             Ok(())
         }
         Action::Measure(options) => measure(options),
-        Action::Trace(..) | Action::Count(_) | Action::StopThenExecute(_) => Err("later".into()),
+        Action::Trace(options) => show_trace(options),
+        Action::Count(words) => count(&words),
+        Action::StopThenExecute(words) => trace::stop_then_execute(&words),
     }
 }
 
@@ -70,11 +77,40 @@ fn measure(options: Options) -> Outcome<()> {
     }
     let outcome = rows::measure(&mut bench);
     print!("{}", report::table(&bench));
+    for table in &bench.appendix {
+        println!("\n{table}");
+    }
     for note in &bench.notes {
         println!("note: {note}");
     }
     if let Some(path) = &bench.options.json {
         report::write_json(&bench, path)?;
     }
+    if let Some(path) = &bench.options.svg {
+        fs::write(path, chart::draw(&bench.series, &report::subtitle(&bench)))?;
+    }
     outcome
+}
+
+fn show_trace(options: Options) -> Outcome<()> {
+    let hide_unified = must_hide_unified(&options);
+    let bench = Bench::new(options, Workspace::new(hide_unified)?)?;
+    for runtime in &bench.runtimes {
+        let trace = rows::calls::once(&bench, runtime, &bench.options.verb)?;
+        println!(
+            "{} {}: {}",
+            runtime.name,
+            bench.options.verb,
+            trace::show(&trace, bench.options.all)
+        );
+    }
+    Ok(())
+}
+
+fn count(words: &[OsString]) -> Outcome<()> {
+    let messages = env::temp_dir().join(format!("coracle-bench-{}", process::id()));
+    let result = trace::count(words, &messages);
+    fs::remove_file(&messages)?;
+    println!("{}", result?);
+    Ok(())
 }

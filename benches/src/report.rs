@@ -125,6 +125,25 @@ pub(crate) fn machine() -> Value {
     })
 }
 
+/// One line that says where and how was measured.
+pub(crate) fn subtitle(bench: &Bench) -> String {
+    let facts = machine();
+    let text = |key: &str| {
+        facts
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let cpus = facts.get("cpus").and_then(Value::as_u64).unwrap_or(0);
+    let rounds = bench.options.rounds;
+    format!(
+        "medians of {rounds} interleaved rounds; Linux {}, {cpus} CPUs, {}",
+        text("kernel"),
+        text("cpu")
+    )
+}
+
 /// Writes the JSON file.
 pub(crate) fn write_json(bench: &Bench, path: &Path) -> Outcome<()> {
     Ok(fs::write(path, serde_json::to_vec_pretty(&json(bench))?)?)

@@ -37,11 +37,15 @@ impl Runtime {
         })
     }
 
-    /// The command line for a verb: run, create, start, exec, kill, delete or state.
+    /// The command line for a verb: run, create, start, exec, kill, delete or state, or `remove` for
+    /// a delete by force.
     pub(crate) fn command(&self, verb: &str, bundle: &Bundle) -> Command {
         let mut command = Command::new(&self.path);
         if self.is_floor() {
-            command.arg(verb).arg("--root").arg(&self.root);
+            command
+                .arg(if verb == "remove" { "delete" } else { verb })
+                .arg("--root")
+                .arg(&self.root);
             command
                 .args(["--cgroup", &bundle.cgroup_parent])
                 .arg("--rootfs")
@@ -58,7 +62,11 @@ impl Runtime {
             command.arg(&bundle.id);
             return command;
         }
-        command.arg("--root").arg(&self.root).arg(verb);
+        command.arg("--root").arg(&self.root);
+        match verb {
+            "remove" => command.args(["delete", "--force"]),
+            _ => command.arg(verb),
+        };
         if matches!(verb, "run" | "create") {
             command.arg("--bundle").arg(&bundle.directory);
         }
@@ -92,11 +100,7 @@ impl Runtime {
             let _ = self.command("kill", bundle).output();
             measure::wait_for(pid);
         }
-        let mut command = self.command("delete", bundle);
-        if !self.is_floor() {
-            command.arg("--force");
-        }
-        let _ = command.output();
+        let _ = self.command("remove", bundle).output();
         measure::reap();
     }
 }

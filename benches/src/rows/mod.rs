@@ -1,7 +1,12 @@
 //! The rows of the comparison, one file each.
 
+pub(crate) mod calls;
 mod exec;
+mod existing;
+mod init;
 mod life;
+mod limit;
+mod parallel;
 mod run;
 
 use crate::Outcome;
@@ -12,10 +17,15 @@ use crate::measure::Cost;
 type Row = fn(&mut Bench) -> Outcome<()>;
 
 /// All rows in the order of the report.
-const ROWS: [(&str, Row); 3] = [
+const ROWS: [(&str, Row); 8] = [
     ("run", run::measure),
     ("life", life::measure),
     ("exec", exec::measure),
+    ("parallel", parallel::measure),
+    ("calls", calls::measure),
+    ("init", init::measure),
+    ("limit", limit::measure),
+    ("existing", existing::measure),
 ];
 
 /// Measures every row that is asked for.
