@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
@@ -14,7 +15,8 @@ pub(crate) const HELP: &str = "\
 Compare OCI runtimes side by side.
 
 usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--rows FILTER]
-                     [--existing N] [--json FILE] [--svg FILE] [--trace-syscalls] [--quick]
+                     [--existing N] [--pause MS] [--json FILE] [--svg FILE] [--trace-syscalls]
+                     [--quick]
        coracle-bench trace --runtime NAME=PATH [--verb create|run] [--all]
        coracle-bench count -- PROGRAM [ARGUMENT]...
 
@@ -25,6 +27,9 @@ usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--row
   --rows FILTER         comma-separated parts of the names of rows: run, life, exec, existing,
                         parallel, limit, init, calls, embed
   --existing N          containers present in the row `existing` (default 1000)
+  --pause MS            rest between two measurements (default 100): the kernel finishes what the
+                        one before left to it, and no one profits from locks that are still warm;
+                        the rows of `parallel` are back to back
   --json FILE, --svg FILE
                         write the results there as well
   --trace-syscalls      with the row `calls`: a table per system call
@@ -51,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) runtimes: Vec<Runtime>,
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<String>,
+    /// Between two measurements.
+    pub(crate) pause: Duration,
     pub(crate) existing: usize,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
@@ -80,6 +87,7 @@ pub(crate) fn parse() -> Outcome<Action> {
         runtimes: Vec::new(),
         rounds: 40,
         rows: Vec::new(),
+        pause: Duration::from_millis(100),
         existing: 1000,
         json: None,
         svg: None,
@@ -120,6 +128,7 @@ pub(crate) fn parse() -> Outcome<Action> {
 fn set(options: &mut Options, name: &str, parser: &mut lexopt::Parser) -> Outcome<()> {
     match name {
         "rounds" => options.rounds = parser.value()?.parse()?,
+        "pause" => options.pause = Duration::from_millis(parser.value()?.parse()?),
         "existing" => options.existing = parser.value()?.parse()?,
         "json" => options.json = Some(parser.value()?.into()),
         "svg" => options.svg = Some(parser.value()?.into()),

@@ -1,6 +1,7 @@
 //! The measurement as a whole: the runtimes, the interleaved rounds, the collected values.
 
 use std::path::PathBuf;
+use std::thread;
 
 use serde::Serialize;
 
@@ -154,6 +155,7 @@ impl Bench {
             let mut failed = Vec::new();
             for runtime in &runtimes {
                 check_interrupt()?;
+                thread::sleep(self.options.pause);
                 match once(self, runtime) {
                     Ok(readings) if round >= warm_up => {
                         for (row, reading) in readings {

@@ -86,6 +86,7 @@ pub(crate) fn json(bench: &Bench) -> Value {
     json!({
         "machine": machine(),
         "rounds": bench.options.rounds,
+        "pause_ms": bench.options.pause.as_millis().to_string(),
         "base": base,
         "runtimes": runtimes,
         "series": series,
@@ -138,7 +139,7 @@ pub(crate) fn subtitle(bench: &Bench) -> String {
     let cpus = facts.get("cpus").and_then(Value::as_u64).unwrap_or(0);
     let rounds = bench.options.rounds;
     format!(
-        "medians of {rounds} interleaved rounds; Linux {}, {cpus} CPUs, {}",
+        "medians of {rounds} interleaved rounds (tick: the fastest); Linux {}, {cpus} CPUs, {}",
         text("kernel"),
         text("cpu")
     )

@@ -23,9 +23,9 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// True for the floor, which has its own command line.
+    /// True for the floor and its variants (`floor-…`), which have their own command line.
     pub(crate) fn is_floor(&self) -> bool {
-        self.name == FLOOR
+        self.name.starts_with(FLOOR)
     }
 
     /// The same program with an own, empty state directory.

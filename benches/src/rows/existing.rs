@@ -1,5 +1,7 @@
 //! The same create with no other container and beside many.
 
+use std::thread;
+
 use crate::Outcome;
 use crate::bench::Bench;
 use crate::bundle::{Bundle, Payload};
@@ -65,6 +67,7 @@ fn compare(bench: &mut Bench, runtime: &str) {
 fn rounds(bench: &mut Bench, runtime: &Runtime, row: &str) -> Outcome<()> {
     let warm_up = bench.options.warm_up();
     for round in 0..warm_up + bench.options.rounds {
+        thread::sleep(bench.options.pause);
         let bundle = bench.bundle(runtime, "existing", Payload::Pause, None)?;
         let cost =
             create_and_delete(bench, runtime, &bundle).inspect_err(|_| runtime.remove(&bundle))?;

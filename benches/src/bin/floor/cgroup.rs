@@ -27,8 +27,8 @@ pub(crate) struct Hierarchy {
     pub(crate) name: String,
     /// The container's cgroup, absolute.
     pub(crate) path: CString,
-    /// Its `cgroup.procs`.
-    pub(crate) processes: CString,
+    /// Its `tasks`, which only cgroup v1 has.
+    pub(crate) tasks: CString,
     /// Its directory below the container's /sys/fs/cgroup.
     pub(crate) view: CString,
     parent: String,
@@ -49,11 +49,16 @@ impl Hierarchy {
         let c = |text: String| CString::new(text).map_err(|e| e.to_string());
         Ok(Self {
             name: name.to_owned(),
-            processes: c(format!("{path}/cgroup.procs"))?,
+            tasks: c(format!("{path}/tasks"))?,
             path: c(path)?,
             view: c(name.to_owned())?,
             parent,
         })
+    }
+
+    /// True for the one hierarchy of cgroup v2, beside v1 or alone.
+    pub(crate) fn is_v2(&self) -> bool {
+        matches!(self.name.as_str(), "" | "unified")
     }
 
     fn file(&self, name: &str) -> Result<CString, String> {

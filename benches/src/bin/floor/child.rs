@@ -41,9 +41,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) rootfs: &'a CStr,
     pub(crate) payload: &'a CStr,
     pub(crate) hierarchies: &'a [Hierarchy],
-    /// Open `cgroup.procs` files; empty on pure cgroup v2, where the child is born in its cgroup.
-    processes: Vec<i32>,
+    /// Open `tasks` files of cgroup v1. A process that writes "0" for itself there is moved without
+    /// the lock that keeps its threads together, whose taking waits for an RCU grace period
+    /// (milliseconds) in `cgroup.procs`; the child has one thread, so both mean the same.
+    tasks: Vec<i32>,
+    /// The cgroup2 directory, in which the child is born.
     cgroup: Option<i32>,
+    pure_v2: bool,
     listener: Option<i32>,
     joined: bool,
 }
@@ -51,26 +55,26 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Opens what the child will write to.
     pub(crate) fn new(request: &'a Request, listener: Option<i32>) -> Result<Self, String> {
-        let pure = request
+        let (v2, v1): (Vec<_>, Vec<_>) = request
             .hierarchies
             .iter()
-            .find(|hierarchy| hierarchy.name.is_empty());
-        let cgroup = pure
-            .map(|hierarchy| open(&hierarchy.path, libc::O_RDONLY | libc::O_DIRECTORY))
+            .partition(|hierarchy| hierarchy.is_v2());
+        let directory = libc::O_PATH | libc::O_DIRECTORY;
+        let cgroup = v2
+            .first()
+            .map(|hierarchy| open(&hierarchy.path, directory))
             .transpose()?;
-        let v1 = request
-            .hierarchies
+        let tasks = v1
             .iter()
-            .filter(|hierarchy| !hierarchy.name.is_empty());
-        let processes = v1
-            .map(|hierarchy| open(&hierarchy.processes, libc::O_WRONLY))
+            .map(|hierarchy| open(&hierarchy.tasks, libc::O_WRONLY))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             rootfs: &request.rootfs,
             payload: &request.payload,
             hierarchies: &request.hierarchies,
-            processes,
+            tasks,
             cgroup,
+            pure_v2: v1.is_empty(),
             listener,
             joined: false,
         })
@@ -78,7 +82,7 @@ impl<'a> Plan<'a> {
 
     /// True on pure cgroup v2.
     pub(crate) fn is_v2(&self) -> bool {
-        self.cgroup.is_some()
+        self.pure_v2
     }
 }
 
@@ -196,7 +200,7 @@ unsafe fn clone3(arguments: *const u8, size: usize, plan: *const u8) -> isize {
 extern "C" fn main(plan: *const Plan<'_>) -> ! {
     // SAFETY: the parent keeps the plan alive, see `clone`.
     let plan = unsafe { &*plan };
-    for fd in &plan.processes {
+    for fd in &plan.tasks {
         // SAFETY: "0" means the writer; the buffer is static.
         step(
             unsafe { libc::write(*fd, c"0".as_ptr().cast(), 1) },
