@@ -180,22 +180,6 @@ pub(crate) fn tail(output: &File) -> String {
     )
 }
 
-/// The state document that hooks read (runtime-spec, runtime.md "State"), split around the pid.
-#[derive(Debug)]
-pub(crate) struct StateDocument {
-    /// What precedes the pid.
-    pub(crate) head: String,
-    /// What follows it.
-    pub(crate) tail: String,
-}
-
-impl StateDocument {
-    /// The document with the pid in place.
-    pub(crate) fn with_pid(&self, pid: i32) -> String {
-        format!("{}{pid}{}", self.head, self.tail)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use crate::program::{Gate, Program, Step};
 use crate::spec::{Hooks, NamespaceKind, Process, Resources, Rlimit, Seccomp};
 
+mod document;
 mod id_maps;
 mod origin;
 
+pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
 pub(crate) use origin::Origin;
 
