@@ -81,10 +81,12 @@ fn unsafe_without_a_reason_is_found() {
     let text = "fn f() {\n    let a = unsafe { g() };\n    // SAFETY: g has no conditions.\n\
                     let b =\n        unsafe { g() };\n    // A plain comment.\n    unsafe { g() };\n}\n\
                 /// # Safety\n/// Call it once.\n#[inline]\nunsafe fn h() {}\n\
-                unsafe impl Send for X {}\n";
+                unsafe impl Send for X {}\n\
+                fn k() {\n    // SAFETY: none.\n    Ok(Y {\n        a: unsafe { g() },\n    })\n}\n\
+                fn l() {\n    m!(unsafe { g() }, g as unsafe fn());\n}\n";
     assert_eq!(
         lines_of(Rule::UnsafeReason, "runtime-core/src/sys/x.rs", text),
-        [2, 7, 13]
+        [2, 7, 13, 21]
     );
 }
 

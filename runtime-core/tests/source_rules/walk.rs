@@ -16,6 +16,8 @@ pub(crate) struct Walk<'a> {
     modules: Vec<String>,
     test: bool,
     test_lines: usize,
+    /// First line of the innermost statement around.
+    statement: Option<usize>,
     findings: Vec<Finding>,
 }
 
@@ -27,6 +29,7 @@ impl<'a> Walk<'a> {
             modules: module_path(&source.path),
             test: source.test,
             test_lines: 0,
+            statement: None,
             findings: Vec::new(),
         };
         for part in source.path.split('/') {
@@ -38,7 +41,7 @@ impl<'a> Walk<'a> {
     /// What was found, once the whole file is seen.
     pub(crate) fn end(mut self) -> Vec<Finding> {
         let length = self.lines.len() - self.test_lines;
-        if length > FILE_LINES {
+        if !self.source.test && length > FILE_LINES {
             self.add(Rule::FileLength, 1, format!("{length} lines without tests"));
         }
         self.findings
@@ -105,7 +108,11 @@ impl<'a> Walk<'a> {
     fn unsafety(&mut self, span: Span) {
         self.unsafe_place(span);
         let line = span.start().line;
-        if !reason_above(&self.lines, line) {
+        let statement = self.statement.unwrap_or(line);
+        if ![line, statement]
+            .iter()
+            .any(|line| reason_above(&self.lines, *line))
+        {
             self.add(
                 Rule::UnsafeReason,
                 line,
@@ -141,7 +148,16 @@ impl<'a> Walk<'a> {
         for (at, tree) in trees.iter().enumerate() {
             match tree {
                 TokenTree::Group(group) => self.tokens(group.stream()),
-                TokenTree::Ident(ident) if ident == "unsafe" => self.unsafety(ident.span()),
+                TokenTree::Ident(ident) if ident == "unsafe" => {
+                    let block = matches!(trees.get(at + 1), Some(TokenTree::Group(_)));
+                    if block
+                        || trees
+                            .get(at + 1)
+                            .is_some_and(|next| next.to_string() == "impl")
+                    {
+                        self.unsafety(ident.span());
+                    }
+                }
                 TokenTree::Ident(ident) if ident == "crate" || ident == "super" => {
                     let path: Vec<String> = trees[at..]
                         .iter()
@@ -184,6 +200,12 @@ impl<'ast> Visit<'ast> for Walk<'_> {
         self.inside(item_attributes(item), item.span(), |walk| {
             visit::visit_item(walk, item);
         });
+    }
+
+    fn visit_stmt(&mut self, statement: &'ast syn::Stmt) {
+        let outer = self.statement.replace(statement.span().start().line);
+        visit::visit_stmt(self, statement);
+        self.statement = outer;
     }
 
     fn visit_impl_item(&mut self, item: &'ast ImplItem) {
