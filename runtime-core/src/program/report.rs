@@ -34,12 +34,16 @@ impl Report {
     pub const LENGTH: usize = 24;
     /// The gate in `detail` has been reached.
     pub const GATE: u32 = 1;
-    /// The step has failed; the init program exits.
+    /// The step has failed; the init program exits. The text is what it was about (a path, a mount
+    /// option, a sysctl); for a file system the kernel's own messages follow, after colons.
     pub const FAILED: u32 = 2;
     /// `detail` is the pid of the process that goes on; its pidfd comes along.
     pub const RESPAWNED: u32 = 3;
     /// The master of the new terminal comes along.
     pub const CONSOLE: u32 = 4;
+    /// The descriptor of a seccomp filter's listener comes along
+    /// (`SECCOMP_FILTER_FLAG_NEW_LISTENER`).
+    pub const LISTENER: u32 = 5;
 
     /// The head as bytes.
     #[must_use]

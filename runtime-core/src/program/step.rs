@@ -215,7 +215,7 @@ steps! {
     User = 59 { uid: u32, gid: u32, groups: Numbers<'a> }
     /// Sets all five capability sets to exactly these bits; what is not in `bounding` is dropped from
     /// the bounding set (bit numbers up to `last`). With `keep_admin`, `CAP_SYS_ADMIN` stays in the
-    /// permitted and effective sets until [`Step::LoadFilter`] has used it.
+    /// permitted and effective sets until [`Step::LoadFilter`] has used it: execve ends it.
     Capabilities = 60 {
         bounding: u64,
         effective: u64,
@@ -245,8 +245,11 @@ steps! {
     Verify = 65 { no_new_privileges: bool }
     /// `setrlimit`, the last thing before execve as a low limit would break the set-up itself.
     Rlimit = 66 { resource: u32, soft: u64, hard: u64 }
-    /// Loads the filter kept by [`Step::ReceiveFilter`], then gives up the `CAP_SYS_ADMIN` of
-    /// `keep_admin`.
+    /// Loads the filter kept by [`Step::ReceiveFilter`]; with `SECCOMP_FILTER_FLAG_NEW_LISTENER` the
+    /// listener is sent with [`Report::LISTENER`](super::Report::LISTENER). Otherwise no system call but
+    /// execve follows, as the filter may forbid any other. The `CAP_SYS_ADMIN` of `keep_admin` ends
+    /// with execve, which computes the permitted set from the bounding, inheritable and ambient ones
+    /// alone (capabilities(7)).
     LoadFilter = 67 {}
     /// Marks every descriptor from 3 + KEEP on to be closed and executes what
     /// [`Step::FindExecutable`] found.

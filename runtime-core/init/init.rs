@@ -1,0 +1,139 @@
+//! What the init program knows while it goes through the steps.
+
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use crate::abi::EBADF;
+use crate::path::Parent;
+use crate::program::{MAX_SLOTS, Numbers, Op, Slot};
+use crate::report::{Failure, Result};
+use crate::sys::{self, Fd};
+
+/// The descriptors of the slots, plus one: 0 stands for none, so that the pages of unused slots are
+/// never touched.
+static SLOTS: [AtomicI32; MAX_SLOTS] = [const { AtomicI32::new(0) }; MAX_SLOTS];
+
+/// How many slots may stay open until all descriptors are closed at once. Above it each is closed
+/// after its use, as the limit of open files (1024 by default) is near.
+const MANY_SLOTS: u32 = 200;
+
+/// What was asked for, to be compared by [`crate::program::Step::Verify`].
+#[derive(Default)]
+pub struct Asked {
+    pub ids: Option<(u32, u32)>,
+    pub groups: Option<Numbers<'static>>,
+    /// Effective, permitted, inheritable.
+    pub capabilities: Option<[u64; 3]>,
+}
+
+/// What [`crate::program::Step::FindExecutable`] has found.
+#[derive(Clone, Copy)]
+pub struct Executable {
+    pub name: &'static CStr,
+    /// The directory of PATH; none if the name is a path.
+    pub directory: Option<&'static [u8]>,
+}
+
+/// The state between two steps.
+pub struct Init {
+    /// Where reports go: the control socket, later the connection of `start`.
+    pub channel: Fd,
+    /// How many descriptors from 3 on belong to the payload.
+    pub keep: u32,
+    /// The index of the current step.
+    pub step: u32,
+    /// How many slots there are.
+    pub slots: u32,
+    /// The bytes of the program.
+    pub bytes: &'static [u8],
+    /// User and group that own what this process makes, where they are known.
+    pub owner: (u32, u32),
+    /// The bounding set.
+    pub bounding: u64,
+    /// The mount namespace's root, while in the cage.
+    pub outside: Fd,
+    /// The directory where look-ups start.
+    pub tree: Fd,
+    /// Whether every mount of the namespace is private or a slave already.
+    pub separated: bool,
+    pub parent: Parent,
+    /// Where links and nodes of a proc and a sysfs are looked up: /proc and /sys.
+    pub pseudo: [Fd; 2],
+    /// A procfs of our own.
+    pub procfs: Fd,
+    /// The tree that hides directories, and whether it is attached.
+    pub mask_directory: (Fd, bool),
+    /// The tree that hides files, and whether it is attached.
+    pub mask_file: (Fd, bool),
+    /// Copies that the last mask did not use.
+    pub spare: Fd,
+    pub executable: Option<Executable>,
+    pub filter: &'static [usize],
+    /// Room for the pointers of execve.
+    pub vectors: Option<&'static mut [usize]>,
+    /// Whether all descriptors but the payload's are marked to be closed by execve.
+    pub marked: bool,
+    pub asked: Asked,
+}
+
+impl Init {
+    pub const fn new(channel: Fd, keep: u32) -> Self {
+        Self {
+            channel,
+            keep,
+            step: 0,
+            slots: 0,
+            bytes: &[],
+            owner: (u32::MAX, u32::MAX),
+            bounding: u64::MAX,
+            outside: -1,
+            tree: -1,
+            separated: false,
+            parent: Parent::NONE,
+            pseudo: [-1; 2],
+            procfs: -1,
+            mask_directory: (-1, false),
+            mask_file: (-1, false),
+            spare: -1,
+            executable: None,
+            filter: &[],
+            vectors: None,
+            marked: false,
+            asked: Asked {
+                ids: None,
+                groups: None,
+                capabilities: None,
+            },
+        }
+    }
+
+    /// The descriptor in a slot.
+    pub fn slot(&self, Slot(index): Slot) -> Result<Fd> {
+        let fd = usize::try_from(index)
+            .ok()
+            .and_then(|index| SLOTS.get(index))
+            .map_or(-1, |slot| slot.load(Ordering::Relaxed) - 1);
+        if fd < 0 {
+            return Err(Failure::new(Op::Slot, EBADF).with_detail(u64::from(index)));
+        }
+        Ok(fd)
+    }
+
+    /// Fills a slot.
+    pub fn fill_slot(&self, Slot(index): Slot, fd: Fd) -> Result {
+        let slot = usize::try_from(index)
+            .ok()
+            .and_then(|index| SLOTS.get(index));
+        let slot = slot.filter(|_| index < self.slots);
+        let failure = Failure::new(Op::Slot, EBADF).with_detail(u64::from(index));
+        slot.ok_or(failure)?.store(fd + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Closes a descriptor whose use has ended, where closing all at once comes too late.
+    pub fn done_with(&self, fd: Fd) {
+        if self.slots > MANY_SLOTS {
+            sys::close(fd);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! File systems and mounts.
+
+use core::ffi::CStr;
+
+use crate::abi::{
+    AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EPERM, MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY,
+    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, PROC_SUPER_MAGIC, RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+};
+use crate::init::Init;
+use crate::path::Missing;
+use crate::program::{List, Op, Slot};
+use crate::report::{Attempt as _, Failure, Result};
+use crate::sys::{self, Errno, Fd};
+use crate::text::Text;
+
+/// A new file system as [`crate::program::Step::NewFilesystem`] describes it.
+pub struct Filesystem {
+    pub kind: &'static CStr,
+    pub source: &'static CStr,
+    pub options: List<'static>,
+    pub attributes: u64,
+}
+
+/// How a tree is attached, as [`crate::program::Step::Attach`] describes it.
+pub struct Attachment {
+    pub own: MountAttr,
+    pub whole: MountAttr,
+    pub over_proc: bool,
+    pub no_symlink: bool,
+}
+
+/// Changes attributes of the mount (or of the tree) behind the descriptor; nothing to change costs
+/// nothing.
+pub fn set_attributes(fd: Fd, attributes: &MountAttr, flags: u32) -> Result {
+    if *attributes == MountAttr::default() {
+        return Ok(());
+    }
+    sys::mount_setattr(fd, c"", flags | AT_EMPTY_PATH, attributes).during(Op::MountSetattr)?;
+    Ok(())
+}
+
+pub const fn propagate(propagation: u64) -> MountAttr {
+    MountAttr {
+        set: 0,
+        clear: 0,
+        propagation,
+        userns: 0,
+    }
+}
+
+/// Makes a file system.
+#[inline(never)]
+pub fn new_filesystem(new: &Filesystem) -> Result<Fd> {
+    let fs = sys::fsopen(new.kind).about(Op::Fsopen, new.kind)?;
+    let logged = |failure: Failure| failure.with_log(fs);
+    if !new.source.is_empty() {
+        let set = sys::fsconfig_string(fs, c"source", new.source);
+        set.about(Op::Fsconfig, new.source).map_err(logged)?;
+    }
+    for option in new.options.iter() {
+        set_option(fs, option)
+            .about(Op::Fsconfig, option)
+            .map_err(logged)?;
+    }
+    sys::fsconfig_create(fs)
+        .about(Op::FsconfigCreate, new.kind)
+        .map_err(logged)?;
+    let mount = sys::fsmount(fs, new.attributes)
+        .about(Op::Fsmount, new.kind)
+        .map_err(logged)?;
+    Ok(mount)
+}
+
+#[inline(never)]
+fn set_option(fs: Fd, option: &CStr) -> sys::Result<usize> {
+    let bytes = option.to_bytes_with_nul();
+    let Some(equals) = bytes.iter().position(|&byte| byte == b'=') else {
+        return sys::fsconfig_flag(fs, option);
+    };
+    let (key, value) = (bytes.get(..equals), bytes.get(equals + 1..));
+    let mut text = Text::new();
+    text.push(key.unwrap_or_default())?;
+    let value = CStr::from_bytes_with_nul(value.unwrap_or_default()).unwrap_or(c"");
+    sys::fsconfig_string(fs, text.as_c_str(), value)
+}
+
+impl Init {
+    pub fn propagation(&mut self, propagation: u64) -> Result {
+        let attributes = propagate(propagation);
+        sys::mount_setattr(AT_FDCWD, c"/", AT_RECURSIVE, &attributes).during(Op::MountSetattr)?;
+        self.separated = true;
+        Ok(())
+    }
+
+    pub fn open_tree(&self, slot: Slot, path: &'static CStr, recursive: bool) -> Result {
+        let flags = if recursive { AT_RECURSIVE } else { 0 };
+        let tree = sys::clone_tree(AT_FDCWD, path, flags).about(Op::OpenTree, path)?;
+        self.fill_slot(slot, tree)
+    }
+
+    pub fn filesystem(&self, slot: Slot, new: &Filesystem, otherwise: &'static CStr) -> Result {
+        let mount = match new_filesystem(new) {
+            Err(failure) if i32::from(failure.errno) == EPERM && !otherwise.is_empty() => {
+                let tree = sys::clone_tree(AT_FDCWD, otherwise, AT_RECURSIVE);
+                let tree = tree.about(Op::OpenTree, otherwise)?;
+                let attributes = MountAttr {
+                    // A user namespace may not change the access times of what it has inherited.
+                    set: new.attributes & !MOUNT_ATTR_ATIME,
+                    ..MountAttr::default()
+                };
+                set_attributes(tree, &attributes, AT_RECURSIVE)?;
+                tree
+            }
+            other => other?,
+        };
+        self.fill_slot(slot, mount)
+    }
+
+    /// Attaches the container's root and enters the cage.
+    pub fn enter_root(&mut self, tree: Slot, path: &'static CStr, propagation: u64) -> Result {
+        let tree = self.slot(tree)?;
+        set_attributes(tree, &propagate(propagation), AT_RECURSIVE)?;
+        let outside = sys::open(c"/", O_PATH | O_DIRECTORY).about(Op::Open, c"/")?;
+        let flags = O_PATH | O_DIRECTORY;
+        let target = sys::openat2(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS);
+        let target = target.about(Op::Open, path)?;
+        let (seen, meant) = (
+            sys::stat(target).about(Op::Stat, path)?,
+            sys::stat(tree).about(Op::Stat, path)?,
+        );
+        if (seen.ino, seen.dev_major, seen.dev_minor)
+            != (meant.ino, meant.dev_major, meant.dev_minor)
+        {
+            return Err(Errno(crate::abi::ENOENT)).about(Op::Changed, path);
+        }
+        sys::move_mount(tree, target).about(Op::MoveMount, path)?;
+        self.done_with(target);
+        self.outside = outside;
+        self.tree = tree;
+        enter(tree)
+    }
+
+    pub fn attach(&mut self, slot: Slot, target: &'static CStr, how: &Attachment) -> Result {
+        let tree = self.slot(slot)?;
+        set_attributes(tree, &how.own, 0)?;
+        set_attributes(tree, &how.whole, AT_RECURSIVE)?;
+        let resolve = if how.no_symlink {
+            RESOLVE_NO_SYMLINKS
+        } else {
+            0
+        };
+        let found = self.ensure(target, Missing::Like(tree), resolve);
+        let (place, made_here) = found.map_err(|trouble| trouble.about(target))?;
+        if !how.over_proc && sys::filesystem(place).about(Op::Statfs, target)? == PROC_SUPER_MAGIC {
+            return Err(Errno(EPERM)).about(Op::OverProc, target);
+        }
+        sys::move_mount(tree, place).about(Op::MoveMount, target)?;
+        self.done_with(place);
+        self.done_with(tree);
+        if !made_here {
+            self.forget_parent();
+        }
+        self.pseudo = [-1; 2];
+        Ok(())
+    }
+
+    pub fn reattribute(
+        &mut self,
+        target: &'static CStr,
+        change: &MountAttr,
+        recursive: bool,
+    ) -> Result {
+        let fd = self.look_up(target, O_PATH, 0).about(Op::Open, target)?;
+        let flags = if recursive { AT_RECURSIVE } else { 0 };
+        let set = sys::mount_setattr(fd, c"", flags | AT_EMPTY_PATH, change);
+        set.about(Op::MountSetattr, target)?;
+        self.done_with(fd);
+        Ok(())
+    }
+
+    /// The tree becomes the namespace's root.
+    pub fn pivot(&mut self, pivot: bool, propagation: u64, recursive: bool) -> Result {
+        let outside = self.outside;
+        enter(outside)?;
+        if pivot {
+            sys::fchdir(self.tree).during(Op::Chdir)?;
+            sys::pivot_root(c".", c".").during(Op::PivotRoot)?;
+            if !self.separated {
+                // Else the unmounting would reach the host.
+                set_attributes(outside, &propagate(MS_SLAVE), AT_RECURSIVE)?;
+            }
+            // The old root lies on top of the new one: "." finds it there (pivot_root(2)).
+            sys::umount(c".", MNT_DETACH).during(Op::Unmount)?;
+        } else {
+            sys::move_mount(self.tree, outside).during(Op::MoveMount)?;
+            enter(self.tree)?;
+        }
+        // The last way back to the host's files.
+        sys::close(outside);
+        self.outside = -1;
+        let flags = if recursive { AT_RECURSIVE } else { 0 };
+        set_attributes(self.tree, &propagate(propagation), flags)
+    }
+
+    /// The tree stays this process's root for good.
+    pub fn chroot(&mut self) -> Result {
+        if self.outside < 0 {
+            // There is no cage to stay in.
+            let tree = self.root().during(Op::Open)?;
+            enter(tree)?;
+        } else {
+            sys::close(self.outside);
+            self.outside = -1;
+        }
+        Ok(())
+    }
+
+    pub fn readonly_root(&mut self) -> Result {
+        let attributes = MountAttr {
+            set: MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        };
+        set_attributes(self.root().during(Op::Open)?, &attributes, 0)
+    }
+}
+
+/// Makes the directory this process's working directory and root.
+pub fn enter(directory: Fd) -> Result {
+    sys::fchdir(directory).during(Op::Chdir)?;
+    sys::chroot(c".").during(Op::Chroot)?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Files of /proc, written through a procfs that no image can have put anything over.
+
+use core::ffi::CStr;
+
+use crate::abi::{
+    EINVAL, EPERM, O_DIRECTORY, O_PATH, O_WRONLY, PROC_SUPER_MAGIC, RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
+};
+use crate::init::Init;
+use crate::mount::{Filesystem, new_filesystem};
+use crate::program::{List, Op};
+use crate::report::{Attempt as _, Result};
+use crate::sys::{self, Errno, Fd};
+use crate::text::Text;
+
+/// On the procfs itself, not on what is mounted over it.
+const STRICT: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
+
+impl Init {
+    /// A procfs of our own, never attached anywhere. Where the kernel refuses a new one (in a user
+    /// namespace whose /proc is partly hidden), the one at /proc, checked.
+    pub fn own_procfs(&mut self) -> Result<Fd> {
+        if self.procfs >= 0 {
+            return Ok(self.procfs);
+        }
+        let options = List::new(b"").ok_or(Errno(EINVAL)).during(Op::Decode)?;
+        let made = new_filesystem(&Filesystem {
+            kind: c"proc",
+            source: c"",
+            options,
+            attributes: 0,
+        });
+        self.procfs = match made {
+            Err(failure) if i32::from(failure.errno) == EPERM => {
+                let flags = O_PATH | O_DIRECTORY;
+                let fd = self
+                    .look_up(c"/proc", flags, RESOLVE_NO_SYMLINKS)
+                    .about(Op::Open, c"/proc")?;
+                if sys::filesystem(fd).about(Op::Statfs, c"/proc")? != PROC_SUPER_MAGIC {
+                    return Err(Errno(EINVAL)).about(Op::WrongFilesystem, c"/proc");
+                }
+                fd
+            }
+            other => other?,
+        };
+        Ok(self.procfs)
+    }
+
+    #[inline(never)]
+    pub fn sysctl(&mut self, key: &'static CStr, value: &'static CStr) -> Result {
+        let mut path = Text::new();
+        let built = path.push(b"sys/").and_then(|()| path.push(key.to_bytes()));
+        built.about(Op::Open, key)?;
+        self.write_proc(&mut path, key, value)
+    }
+
+    #[inline(never)]
+    pub fn exec_label(&mut self, attribute: &'static CStr, label: &'static CStr) -> Result {
+        let mut path = Text::new();
+        // By number, as `thread-self` is a link; this process has one thread.
+        let built = path
+            .push_number(sys::getpid().unsigned_abs())
+            .and_then(|()| path.push(b"/attr/"))
+            .and_then(|()| path.push(attribute.to_bytes()));
+        built.about(Op::Open, attribute)?;
+        self.write_proc(&mut path, attribute, label)
+    }
+
+    fn write_proc(&mut self, path: &mut Text, name: &'static CStr, value: &'static CStr) -> Result {
+        let procfs = self.own_procfs()?;
+        let fd = sys::openat2(procfs, path.as_c_str(), O_WRONLY, STRICT).about(Op::Open, name)?;
+        let bytes = value.to_bytes();
+        let written = sys::write(fd, bytes).about(Op::Write, name)?;
+        self.done_with(fd);
+        if written != bytes.len() {
+            return Err(Errno(EINVAL)).about(Op::Write, name);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Waiting for `start`, and the execve at the end.
+
+use core::ffi::CStr;
+
+use crate::abi::{
+    CLOSE_RANGE_CLOEXEC, EACCES, EINVAL, EISDIR, ENOENT, S_IFDIR, S_IFMT, S_IFREG, X_OK,
+};
+use crate::init::{Executable, Init};
+use crate::program::{Gate, List, Numbers, Op, Report, Slot};
+use crate::report::{Attempt as _, Failure, Result};
+use crate::sys::{self, Errno, Fd};
+use crate::text::Text;
+
+/// How many descriptors may be kept while all others are closed.
+const MAX_KEPT: usize = 32;
+
+/// Closes what is between the kept descriptors, which are sorted.
+pub fn close_all_but(kept: &[Fd], first: u32) -> sys::Result<()> {
+    let mut next = first;
+    for fd in kept {
+        let fd = fd.unsigned_abs();
+        if fd < next {
+            continue;
+        }
+        if fd > next {
+            sys::close_range(next, fd - 1, 0)?;
+        }
+        next = fd + 1;
+    }
+    sys::close_range(next, u32::MAX, 0)?;
+    Ok(())
+}
+
+/// Sorts a few numbers.
+fn sort(numbers: &mut [Fd]) {
+    for end in 1..numbers.len() {
+        for at in (1..=end).rev() {
+            if let Some([low, high]) = numbers.get_mut(at - 1..=at) {
+                if *low > *high {
+                    core::mem::swap(low, high);
+                }
+            }
+        }
+    }
+}
+
+impl Init {
+    pub fn first_own(&self) -> u32 {
+        self.keep.saturating_add(3)
+    }
+
+    #[inline(never)]
+    pub fn await_start(&mut self, listener: Slot, peer: u32, keep: Numbers<'static>) -> Result {
+        let listener = self.slot(listener)?;
+        let mut kept = [0; MAX_KEPT];
+        let slots = keep.iter().map(Slot).map(|slot| self.slot(slot));
+        let all = [Ok(listener), Ok(self.channel)].into_iter().chain(slots);
+        let mut count = 0;
+        for fd in all {
+            let place = kept.get_mut(count).ok_or(Failure::new(Op::Slot, EINVAL))?;
+            *place = fd?;
+            count += 1;
+        }
+        let kept = kept.get_mut(..count).unwrap_or_default();
+        sort(kept);
+        close_all_but(kept, self.first_own()).during(Op::CloseRange)?;
+        self.forget_descriptors();
+        self.report(Report::GATE, u64::from(Gate::Ready as u32), -1)?;
+        sys::close(self.channel);
+        self.channel = -1;
+        // Its pages would count against the container while it waits.
+        sys::release(self.bytes);
+        self.channel = loop {
+            let connection = sys::accept(listener).during(Op::Accept)?;
+            if sys::peer_uid(connection).during(Op::PeerCredentials)? == peer {
+                break connection;
+            }
+            sys::close(connection);
+        };
+        Ok(())
+    }
+
+    /// What was just closed.
+    fn forget_descriptors(&mut self) {
+        self.tree = -1;
+        self.outside = -1;
+        self.procfs = -1;
+        self.spare = -1;
+        self.mask_directory = (-1, false);
+        self.mask_file = (-1, false);
+        self.pseudo = [-1; 2];
+        self.parent = crate::path::Parent::NONE;
+    }
+
+    #[inline(never)]
+    pub fn find_executable(&mut self, name: &'static CStr, path: &'static CStr) -> Result {
+        let bytes = name.to_bytes();
+        if bytes.contains(&b'/') {
+            check(name).about(Op::Lookup, name)?;
+            self.executable = Some(Executable {
+                name,
+                directory: None,
+            });
+            return Ok(());
+        }
+        if !bytes.is_empty() {
+            for directory in path.to_bytes().split(|&byte| byte == b':') {
+                let found = Executable {
+                    name,
+                    directory: Some(directory),
+                };
+                let mut text = Text::new();
+                if candidate(&mut text, found).is_ok_and(|path| check(path).is_ok()) {
+                    self.executable = Some(found);
+                    return Ok(());
+                }
+            }
+        }
+        Err(Errno(ENOENT)).about(Op::Lookup, name)
+    }
+
+    #[inline(never)]
+    pub fn execute(&mut self, args: List<'static>, env: List<'static>) -> Result {
+        let found = self.executable.ok_or(Failure::new(Op::Execute, EINVAL))?;
+        self.mark_descriptors()?;
+        let vectors = self.vectors(args, env)?;
+        let mut text = Text::new();
+        let path = candidate(&mut text, found).about(Op::Execute, found.name)?;
+        Err(sys::execve(path, vectors)).about(Op::Execute, found.name)
+    }
+
+    /// Marks all descriptors but the payload's to be closed by execve, once.
+    pub fn mark_descriptors(&mut self) -> Result {
+        if !self.marked {
+            let first = self.first_own();
+            sys::close_range(first, u32::MAX, CLOSE_RANGE_CLOEXEC).during(Op::CloseRange)?;
+            self.marked = true;
+        }
+        Ok(())
+    }
+
+    /// Reserves room for the pointers of execve.
+    pub fn reserve_vectors(&mut self) -> Result {
+        if self.vectors.is_none() {
+            // A string takes a byte at least, so that there are not more of them than bytes; untouched
+            // room costs nothing.
+            let words = self.bytes.len().saturating_add(2);
+            self.vectors = Some(sys::map_memory(words, false).during(Op::Map)?);
+        }
+        Ok(())
+    }
+
+    /// Arguments and environment as execve wants them.
+    pub fn vectors(&mut self, args: List<'static>, env: List<'static>) -> Result<sys::Vectors> {
+        self.reserve_vectors()?;
+        let room = self.vectors.as_deref_mut().unwrap_or_default();
+        let mut words = room.iter_mut();
+        let mut put = |word: usize| {
+            let place = words.next().ok_or(Failure::new(Op::Execute, EINVAL))?;
+            *place = word;
+            Ok(core::ptr::from_mut(place).cast_const())
+        };
+        let mut starts: [*const usize; 2] = [core::ptr::null(); 2];
+        for (start, list) in starts.iter_mut().zip([args, env]) {
+            for text in list.iter() {
+                let place = put(text.as_ptr().expose_provenance())?;
+                if start.is_null() {
+                    *start = place;
+                }
+            }
+            let end = put(0)?;
+            if start.is_null() {
+                *start = end;
+            }
+        }
+        let [args, env] = starts;
+        Ok((args, env))
+    }
+}
+
+/// The path of what was found.
+fn candidate(text: &mut Text, Executable { name, directory }: Executable) -> sys::Result<&CStr> {
+    match directory {
+        None => {}
+        // As in execvp: an empty entry is the working directory.
+        Some(b"") => text.push(b"./")?,
+        Some(directory) => {
+            text.push(directory)?;
+            text.push(b"/")?;
+        }
+    }
+    text.push(name.to_bytes())?;
+    Ok(text.as_c_str())
+}
+
+/// Whether the path can be executed: a regular file, with permission.
+fn check(path: &CStr) -> sys::Result<()> {
+    let access = sys::access(path, X_OK);
+    if access == Err(Errno(ENOENT)) {
+        return Err(Errno(ENOENT));
+    }
+    let stat = sys::statx(crate::abi::AT_FDCWD, path, 0)?;
+    match u32::from(stat.mode) & S_IFMT {
+        S_IFDIR => Err(Errno(EISDIR)),
+        S_IFREG => access.map(|_| ()),
+        _ => Err(Errno(EACCES)),
+    }
+}

@@ -1,0 +1,26 @@
+//! The init program in real namespaces: each step's good case, its failure, and what an image can do
+//! to lead it astray. Needs root; without it the tests print that they are skipped.
+
+#![allow(unreachable_pub, reason = "one program of several modules")]
+#![allow(unsafe_code, reason = "namespaces are entered between fork and exec")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "tests"
+)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    reason = "the library uses the rest"
+)]
+#[path = "../../src/program/mod.rs"]
+mod program;
+
+mod flow;
+mod harness;
