@@ -20,6 +20,7 @@ pub const X_OK: u32 = 1;
 pub const O_WRONLY: u64 = 1;
 pub const O_RDWR: u64 = 2;
 pub const O_NOCTTY: u64 = 0o400;
+pub const O_NONBLOCK: u64 = 0o4_000;
 pub const O_CLOEXEC: u64 = 0o2_000_000;
 pub const O_PATH: u64 = 0o10_000_000;
 #[cfg(target_arch = "x86_64")]

@@ -34,7 +34,7 @@ impl Init {
         } else {
             self.slot(hook.output)?
         };
-        let vectors = self.vectors(hook.args, hook.env)?;
+        let vectors = self.vectors(hook.args, hook.env, None)?;
         // Shared with the child, for the error of its execve.
         let shared = sys::map_memory(1, true).during(Op::Map)?;
         let (pid, pidfd) = sys::fork(false).about(Op::Clone, hook.path)?;

@@ -68,7 +68,10 @@ pub struct Init {
     /// Copies that the last mask did not use.
     pub spare: Fd,
     pub executable: Option<Executable>,
-    pub filter: &'static [usize],
+    /// `HOME=` and the directory, for the environment.
+    pub home: Option<&'static CStr>,
+    /// The flags of the seccomp filter and its instructions.
+    pub filter: (u32, &'static [u8]),
     /// Room for the pointers of execve.
     pub vectors: Option<&'static mut [usize]>,
     /// Whether all descriptors but the payload's are marked to be closed by execve.
@@ -96,7 +99,8 @@ impl Init {
             mask_file: (-1, false),
             spare: -1,
             executable: None,
-            filter: &[],
+            home: None,
+            filter: (0, &[]),
             vectors: None,
             marked: false,
             asked: Asked {

@@ -10,6 +10,7 @@ mod abi;
 mod console;
 mod device;
 mod hide;
+mod home;
 mod hook;
 mod init;
 mod memory;

@@ -178,7 +178,7 @@ impl Init {
 }
 
 /// Waits for a message; ends the process if the library has closed the socket.
-pub fn receive(channel: Fd, buffer: &mut [usize], each: impl FnMut(Fd)) -> Result<usize> {
+pub fn receive(channel: Fd, buffer: &mut [u8], each: impl FnMut(Fd)) -> Result<usize> {
     match sys::receive(channel, buffer, each) {
         Ok(0) | Err(Errno(abi::ECONNRESET)) => sys::exit(1),
         other => other.during(Op::Receive),

@@ -186,6 +186,7 @@ impl Init {
             Step::Bounding { bounding, last } => self.drop_bounding(bounding, last),
             Step::NoNewPrivileges {} => Self::no_new_privileges(),
             Step::FindExecutable { name, path } => self.find_executable(name, path),
+            Step::Home { uid } => self.home(uid),
             Step::ReceiveFilter {} => self.receive_filter(),
             Step::Verify { no_new_privileges } => self.verify(no_new_privileges),
             Step::Rlimit {
@@ -193,7 +194,7 @@ impl Init {
                 soft,
                 hard,
             } => Self::limit(resource, soft, hard),
-            Step::LoadFilter { flags } => self.load_filter(flags),
+            Step::LoadFilter {} => self.load_filter(),
             Step::Execute { args, env } => self.execute(args, env),
             _ => self.capability_step(step),
         }

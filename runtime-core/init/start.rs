@@ -123,7 +123,7 @@ impl Init {
     pub fn execute(&mut self, args: List<'static>, env: List<'static>) -> Result {
         let found = self.executable.ok_or(Failure::new(Op::Execute, EINVAL))?;
         self.mark_descriptors()?;
-        let vectors = self.vectors(args, env)?;
+        let vectors = self.vectors(args, env, self.home)?;
         let mut text = Text::new();
         let path = candidate(&mut text, found).about(Op::Execute, found.name)?;
         Err(sys::execve(path, vectors)).about(Op::Execute, found.name)
@@ -144,14 +144,19 @@ impl Init {
         if self.vectors.is_none() {
             // A string takes a byte at least, so that there are not more of them than bytes; untouched
             // room costs nothing.
-            let words = self.bytes.len().saturating_add(2);
+            let words = self.bytes.len().saturating_add(3);
             self.vectors = Some(sys::map_memory(words, false).during(Op::Map)?);
         }
         Ok(())
     }
 
-    /// Arguments and environment as execve wants them.
-    pub fn vectors(&mut self, args: List<'static>, env: List<'static>) -> Result<sys::Vectors> {
+    /// Arguments and environment, with one more variable, as execve wants them.
+    pub fn vectors(
+        &mut self,
+        args: List<'static>,
+        env: List<'static>,
+        more: Option<&'static CStr>,
+    ) -> Result<sys::Vectors> {
         self.reserve_vectors()?;
         let room = self.vectors.as_deref_mut().unwrap_or_default();
         let mut words = room.iter_mut();
@@ -161,8 +166,8 @@ impl Init {
             Ok(core::ptr::from_mut(place).cast_const())
         };
         let mut starts: [*const usize; 2] = [core::ptr::null(); 2];
-        for (start, list) in starts.iter_mut().zip([args, env]) {
-            for text in list.iter() {
+        for (start, (list, more)) in starts.iter_mut().zip([(args, None), (env, more)]) {
+            for text in list.iter().chain(more) {
                 let place = put(text.as_ptr().expose_provenance())?;
                 if start.is_null() {
                     *start = place;

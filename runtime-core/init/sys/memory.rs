@@ -8,7 +8,7 @@ use crate::abi::{
 };
 
 /// The bytes that the kernel has written.
-pub(super) fn filled(buffer: &[MaybeUninit<u8>], length: usize) -> &[u8] {
+pub fn filled(buffer: &[MaybeUninit<u8>], length: usize) -> &[u8] {
     let length = length.min(buffer.len());
     // SAFETY: the kernel has written the first `length` bytes.
     unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast(), length) }
@@ -42,6 +42,13 @@ pub fn map_memory(words: usize, shared: bool) -> Result<&'static mut [usize]> {
     Ok(unsafe {
         core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(start), words)
     })
+}
+
+/// Fresh memory for bytes.
+pub fn map_bytes(length: usize) -> Result<&'static mut [u8]> {
+    let words = map_memory(length.div_ceil(size_of::<usize>()), false)?;
+    // SAFETY: the words are as many bytes, all initialised.
+    Ok(unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) })
 }
 
 /// Gives the pages of a file's mapping back until they are read again.

@@ -195,9 +195,9 @@ pub fn set_key_permissions(key: usize, permissions: u32) -> Result<usize> {
 }
 
 /// Loads a filter of eight-byte instructions; the listener's descriptor where the flags ask for one.
-pub fn seccomp(filter: &[usize], flags: u32) -> Result<Fd> {
+pub fn seccomp(filter: &[u8], flags: u32) -> Result<Fd> {
     let program = FilterProgram {
-        length: u16::try_from(filter.len()).unwrap_or(0),
+        length: u16::try_from(filter.len() / 8).unwrap_or(0),
         filter: filter.as_ptr().expose_provenance(),
     };
     call!(

@@ -51,7 +51,7 @@ fn one(fd: Fd) -> [Fd; 250] {
 /// Receives one message into `buffer` and hands each descriptor that comes along to `each`; the
 /// length of the message, 0 if the other end is closed.
 #[inline(never)]
-pub fn receive(socket: Fd, buffer: &mut [usize], mut each: impl FnMut(Fd)) -> Result<usize> {
+pub fn receive(socket: Fd, buffer: &mut [u8], mut each: impl FnMut(Fd)) -> Result<usize> {
     let vector = Iovec {
         base: buffer.as_mut_ptr().expose_provenance(),
         length: size_of_val(buffer),
