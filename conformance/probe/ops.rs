@@ -68,6 +68,10 @@ fn process_step(name: &str, argument: &str) -> Outcome {
             Ok(fd) => sys::read_descriptor(fd).map_err(name_of).and_then(|bytes| lossy(&bytes)),
             Err(_) => Err("EINVAL".to_owned()),
         },
+        "console" => {
+            let (path, input) = argument.split_once(',').unwrap_or((argument, ""));
+            crate::console::serve(path, input).map_err(|error| errno_of(&error)).and_then(done)
+        }
         "record" => record(argument),
         "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),
         "spawn" => Command::new(argument).arg("exit=7").status()

@@ -1,8 +1,13 @@
 //! The few system calls that have no safe wrapper.
 #![allow(unsafe_code, reason = "raw system calls are what the probe exists to make")]
 
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// The result of a system call given by number, with up to six plain numbers as arguments.
 ///
@@ -44,4 +49,26 @@ pub(crate) fn read_descriptor(fd: i32) -> Result<Vec<u8>, Errno> {
     let count = usize::try_from(Errno::result(count)?).unwrap_or(0);
     buffer.truncate(count);
     Ok(buffer)
+}
+
+/// One message of a stream socket with the descriptors that come with it.
+///
+/// # Errors
+/// The errno of recvmsg(2).
+pub(crate) fn receive(socket: &UnixStream) -> Result<(String, Vec<OwnedFd>), Errno> {
+    let mut buffer = [0_u8; 4096];
+    let mut control = nix::cmsg_space!([RawFd; 4]);
+    let mut vectors = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut vectors, Some(&mut control), flags)?;
+    let count = message.bytes;
+    let mut descriptors = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(list) = part {
+            // SAFETY: the kernel has just installed these descriptors for us; nobody else owns them.
+            descriptors.extend(list.iter().map(|raw| unsafe { OwnedFd::from_raw_fd(*raw) }));
+        }
+    }
+    let text = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
+    Ok((text, descriptors))
 }

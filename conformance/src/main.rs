@@ -9,6 +9,7 @@ mod bundle;
 mod call;
 mod case;
 mod cases;
+mod console;
 mod container;
 mod expect;
 mod failure;

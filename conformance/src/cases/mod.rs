@@ -1,11 +1,22 @@
 //! The table of cases, one file per group.
 
+mod capabilities;
+mod descriptors;
+mod exit;
 mod lifecycle;
+mod output;
 mod process;
 
 use crate::case::Case;
 
-const GROUPS: &[&[Case]] = &[lifecycle::CASES, process::CASES];
+const GROUPS: &[&[Case]] = &[
+    lifecycle::CASES,
+    exit::CASES,
+    output::CASES,
+    process::CASES,
+    capabilities::CASES,
+    descriptors::CASES,
+];
 
 /// The cases whose name contains one of the filters; all of them without a filter.
 pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
