@@ -1,11 +1,19 @@
 //! The table of cases, one file per group.
 
+mod binds;
 mod capabilities;
 mod descriptors;
+mod devices;
+mod exec;
 mod exit;
+mod hooks;
 mod lifecycle;
+mod mounts;
+mod namespaces;
 mod output;
 mod process;
+mod seccomp;
+mod sysctl;
 
 use crate::case::Case;
 
@@ -16,6 +24,14 @@ const GROUPS: &[&[Case]] = &[
     process::CASES,
     capabilities::CASES,
     descriptors::CASES,
+    namespaces::CASES,
+    mounts::CASES,
+    binds::CASES,
+    devices::CASES,
+    sysctl::CASES,
+    seccomp::CASES,
+    hooks::CASES,
+    exec::CASES,
 ];
 
 /// The cases whose name contains one of the filters; all of them without a filter.
