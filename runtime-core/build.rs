@@ -97,7 +97,11 @@ fn link(
     }
     if prefix == "-" {
         command.args(["-Clink-arg=--no-rosegment", "-Clink-arg=--icf=all"]);
-        command.arg("-Clink-arg=--no-eh-frame-hdr");
+        command.args([
+            "-Clink-arg=--no-eh-frame-hdr",
+            "-Clink-arg=-z",
+            "-Clink-arg=nosectionheader",
+        ]);
     }
     command
         .arg(format!("--target={}", variable("TARGET")?))

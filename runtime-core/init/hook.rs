@@ -41,7 +41,7 @@ impl Init {
         if pid == 0 {
             let failure = self.become_hook(hook, [state, output], vectors);
             if let Some(word) = shared.first_mut() {
-                *word = usize::from(failure.errno);
+                *word = usize::try_from(failure.errno()).unwrap_or(0);
             }
             sys::exit(NOT_EXECUTED);
         }

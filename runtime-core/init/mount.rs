@@ -101,7 +101,7 @@ impl Init {
 
     pub fn filesystem(&self, slot: Slot, new: &Filesystem, otherwise: &'static CStr) -> Result {
         let mount = match new_filesystem(new) {
-            Err(failure) if i32::from(failure.errno) == EPERM && !otherwise.is_empty() => {
+            Err(failure) if failure.errno() == EPERM && !otherwise.is_empty() => {
                 let tree = sys::clone_tree(AT_FDCWD, otherwise, AT_RECURSIVE);
                 let tree = tree.about(Op::OpenTree, otherwise)?;
                 let attributes = MountAttr {

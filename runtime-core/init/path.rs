@@ -52,7 +52,7 @@ impl From<Errno> for Trouble {
 impl Trouble {
     pub fn about(self, path: &'static CStr) -> Failure {
         let Self(op, Errno(errno)) = self;
-        Failure::new(op, errno).on(path)
+        Failure::of(op, errno, path)
     }
 }
 

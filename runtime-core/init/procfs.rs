@@ -31,7 +31,7 @@ impl Init {
             attributes: 0,
         });
         self.procfs = match made {
-            Err(failure) if i32::from(failure.errno) == EPERM => {
+            Err(failure) if failure.errno() == EPERM => {
                 let flags = O_PATH | O_DIRECTORY;
                 let fd = self
                     .look_up(c"/proc", flags, RESOLVE_NO_SYMLINKS)

@@ -1,6 +1,7 @@
 //! Failures, and telling the library.
 
 use core::ffi::CStr;
+use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize};
 
@@ -12,10 +13,7 @@ use crate::sys::{self, Errno, Fd};
 /// Why a step has failed. Small, as it is passed on everywhere; what is known beyond it is kept in
 /// [`Particulars`] by whoever made it last.
 #[derive(Clone, Copy)]
-pub struct Failure {
-    op: Op,
-    pub errno: u16,
-}
+pub struct Failure(NonZeroU32);
 
 pub type Result<T = ()> = core::result::Result<T, Failure>;
 
@@ -43,10 +41,24 @@ impl Failure {
         PARTICULARS.length.store(0, Relaxed);
         PARTICULARS.detail.store(0, Relaxed);
         PARTICULARS.log.store(-1, Relaxed);
-        Self {
-            op,
-            errno: u16::try_from(errno).unwrap_or(0),
-        }
+        // Both fit into half of it, and no operation is 0.
+        let number = ((op as u32) << 16) | (errno.unsigned_abs() & 0xffff);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
+    }
+
+    const fn op(self) -> u32 {
+        self.0.get() >> 16
+    }
+
+    pub fn errno(self) -> i32 {
+        i32::try_from(self.0.get() & 0xffff).unwrap_or(0)
+    }
+
+    /// As [`Self::new`], and what it is about.
+    #[cold]
+    #[inline(never)]
+    pub fn of(op: Op, errno: i32, text: &'static CStr) -> Self {
+        Self::new(op, errno).on(text)
     }
 
     /// What it is about.
@@ -98,7 +110,7 @@ impl<T> Attempt<T> for sys::Result<T> {
     }
 
     fn about(self, op: Op, text: &'static CStr) -> Result<T> {
-        self.map_err(|Errno(errno)| Failure::new(op, errno).on(text))
+        self.map_err(|Errno(errno)| Failure::of(op, errno, text))
     }
 }
 
@@ -153,8 +165,8 @@ impl Init {
         let report = Report {
             tag: Report::FAILED,
             step,
-            op: failure.op as u32,
-            errno: i32::from(failure.errno),
+            op: failure.op(),
+            errno: failure.errno(),
             detail: PARTICULARS.detail.load(Relaxed),
         };
         let text = words.bytes.get(..words.length).unwrap_or(&[]);

@@ -21,7 +21,7 @@ pub const fn buffer<const N: usize>() -> [MaybeUninit<u8>; N] {
 
 fn map(length: usize, protection: u32, flags: u32, fd: Fd) -> Result<usize> {
     let args = [0, length, protection.word(), flags.word(), fd.word(), 0];
-    super::retry_six(super::number::MMAP, args)
+    super::result(super::retry_six(super::number::MMAP, args))
 }
 
 /// Maps the file for the rest of the process's life, read-only.

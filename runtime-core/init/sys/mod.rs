@@ -84,25 +84,30 @@ impl<T> Word for *mut T {
 ///
 /// Private to this module's wrappers: each hands over pointers to live memory only, of the size that
 /// the call reads or writes.
-fn retry_six(number: usize, args: [usize; 6]) -> Result<usize> {
+fn retry_six(number: usize, args: [usize; 6]) -> isize {
     loop {
         // SAFETY: see above.
         let value = unsafe { arch::syscall(number, args) };
-        // The kernel returns errors as -4095 to -1.
-        if !(-4095..0).contains(&value) {
-            return Ok(value.cast_unsigned());
-        }
-        let errno = -small(value.cast_unsigned());
-        if errno != abi::EINTR {
-            return Err(Errno(errno));
+        if value != -(abi::EINTR as isize) {
+            return value;
         }
     }
 }
 
 /// As [`retry_six`]; so few arguments stay in registers.
 #[inline(never)]
-fn retry(a: usize, b: usize, c: usize, d: usize, e: usize, number: usize) -> Result<usize> {
+fn retry(a: usize, b: usize, c: usize, d: usize, e: usize, number: usize) -> isize {
     retry_six(number, [a, b, c, d, e, 0])
+}
+
+/// What the kernel's answer means: errors are -4095 to -1.
+#[inline(always)]
+const fn result(value: isize) -> Result<usize> {
+    if value < 0 && value >= -4095 {
+        Err(Errno(-(value as i32)))
+    } else {
+        Ok(value.cast_unsigned())
+    }
 }
 
 macro_rules! call {
@@ -115,14 +120,14 @@ macro_rules! call {
         call!(@ $number, $a, $b, $c, $d, $e)
     };
     (@ $number:ident, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => {
-        crate::sys::retry(
+        crate::sys::result(crate::sys::retry(
             crate::sys::Word::word($a),
             crate::sys::Word::word($b),
             crate::sys::Word::word($c),
             crate::sys::Word::word($d),
             crate::sys::Word::word($e),
             crate::sys::number::$number,
-        )
+        ))
     };
 }
 use call;

@@ -82,6 +82,8 @@ impl<'a> Numbers<'a> {
 pub struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
+    // Once in the init program, where size counts, and not once for each field.
+    #[cfg_attr(coracle_init, inline(never))]
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length)?;
         self.0 = tail;
