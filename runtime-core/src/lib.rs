@@ -1,5 +1,6 @@
 //! An embeddable OCI container runtime.
 
+pub mod cgroup;
 mod console;
 pub mod error;
 mod hooks;

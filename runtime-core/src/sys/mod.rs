@@ -7,6 +7,7 @@
     reason = "raw system calls live here and nowhere else in the library"
 )]
 
+pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod mount;
 pub(crate) mod pidfd;

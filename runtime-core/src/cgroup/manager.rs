@@ -1,0 +1,109 @@
+//! What can be done with the cgroup of a container.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+use super::record::Record;
+use crate::error::Result;
+use crate::spec::resources::Resources;
+
+/// How a process comes into the container's cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// It was born in the directory behind [`Manager::clone_fd`].
+    Cloned,
+    /// It is outside in every hierarchy.
+    Moved,
+}
+
+/// What [`Manager::delete`] does about processes that are still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// Wait for them to end.
+    Wait,
+    /// Kill them.
+    Kill,
+}
+
+/// The cgroup of one container.
+///
+/// Errors name the file, the value, the errno and the field of the configuration.
+pub trait Manager: fmt::Debug + Send + Sync {
+    /// Makes the directories, and makes the controllers available that the limits need.
+    /// A directory that exists already is taken over when it is empty. When it fails, the
+    /// directories it made are gone again.
+    ///
+    /// Without a path in the configuration a user who may not make cgroups gets none: the
+    /// [record](Manager::record) is then shorter, or empty, and must be written down again.
+    ///
+    /// # Errors
+    /// When the cgroup has processes or is frozen, a needed controller is missing, or the kernel
+    /// refuses. Do not call [`Manager::delete`] after that: the cgroup may be another container's.
+    fn create(&mut self, resources: &Resources) -> Result<()>;
+
+    /// Sets all limits of a new cgroup, the device filter included. Called before the first process
+    /// is added.
+    ///
+    /// # Errors
+    /// When a limit cannot be held.
+    fn apply(&self, resources: &Resources) -> Result<()>;
+
+    /// Sets those limits that are present, on a cgroup in use; the device filter stays as it is.
+    ///
+    /// # Errors
+    /// When a limit cannot be held. Limits before it in order stay changed.
+    fn update(&self, resources: &Resources) -> Result<()>;
+
+    /// Moves a process in, with one write for each hierarchy.
+    ///
+    /// # Errors
+    /// When the kernel refuses or the cgroup is gone.
+    fn add(&self, pid: i32, entry: Entry) -> Result<()>;
+
+    /// The cgroup v2 directory, for `CLONE_INTO_CGROUP`; `None` where there is no v2 hierarchy.
+    ///
+    /// # Errors
+    /// When the directory is gone.
+    fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>>;
+
+    /// The processes in the cgroup and below, in no order. Empty when it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn processes(&self) -> Result<Vec<i32>>;
+
+    /// Sends SIGKILL to every process in the cgroup and below, so that none can escape by forking;
+    /// frozen ones are thawed to die. Does not wait for their end. A cgroup that is gone is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or new processes appear for two seconds.
+    fn kill(&self) -> Result<()>;
+
+    /// Whether the processes are stopped by the freezer. `false` when the cgroup is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn frozen(&self) -> Result<bool>;
+
+    /// Stops all processes, and returns when they stand.
+    ///
+    /// # Errors
+    /// When there is no freezer, or they do not stand after ten seconds; they run again then.
+    fn freeze(&self) -> Result<()>;
+
+    /// Lets all processes run again.
+    ///
+    /// # Errors
+    /// When there is no freezer or the kernel refuses.
+    fn thaw(&self) -> Result<()>;
+
+    /// Removes the directories with all below. What is gone or was never made is fine. Busy ones
+    /// are tried again for two seconds.
+    ///
+    /// # Errors
+    /// When processes remain, or the kernel refuses.
+    fn delete(&self, leftover: Leftover) -> Result<()>;
+
+    /// Where the cgroup is.
+    fn record(&self) -> &Record;
+}

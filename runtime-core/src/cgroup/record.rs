@@ -1,0 +1,109 @@
+//! What is kept of a container's cgroup: enough to use and to remove it later.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of control groups that carries the controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Every controller is in a v1 hierarchy.
+    V1,
+    /// Controllers are in v1 hierarchies, and the v2 hierarchy is mounted beside them.
+    Hybrid,
+    /// One v2 hierarchy.
+    V2,
+}
+
+/// Where a container's cgroup lies in each hierarchy. Made by
+/// [`Layout::place`](super::Layout::place) before anything exists, so that it can be written down
+/// first; [`open`](super::open) makes a [`Manager`](super::Manager) of it again at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The directory below which the hierarchies are mounted, `/sys/fs/cgroup`.
+    pub(super) base: PathBuf,
+    /// Whether the configuration named no path, so that a user who may not make cgroups can do
+    /// without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) optional: bool,
+    /// The place in each cgroup v1 hierarchy; none on a pure v2 host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) hierarchies: Vec<Place>,
+    /// The place in the cgroup v2 hierarchy, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unified: Option<Place>,
+}
+
+/// A directory in one hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The hierarchy's controllers, joined by commas as in `/proc/self/cgroup`; empty for v2.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) controllers: String,
+    /// The hierarchy's mount point below the base; empty when it is the base.
+    pub(super) mount: String,
+    /// The container's directory below the mount point.
+    pub(super) path: String,
+}
+
+impl Place {
+    /// The directory relative to the base.
+    pub(super) fn directory(&self) -> String {
+        if self.mount.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}/{}", self.mount, self.path)
+        }
+    }
+
+    /// Whether this is the hierarchy of that controller.
+    pub(super) fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|name| name == controller)
+    }
+}
+
+impl Record {
+    /// Whether the container has no cgroup of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hierarchies.is_empty() && self.unified.is_none()
+    }
+
+    /// The container's directory in the cgroup v2 hierarchy.
+    #[must_use]
+    pub fn unified_path(&self) -> Option<PathBuf> {
+        self.unified
+            .as_ref()
+            .map(|place| self.base.join(place.directory()))
+    }
+
+    /// The container's directories by controller, as runc's state file lists them: v1 controllers
+    /// by name (`name=systemd` for the named hierarchy), the cgroup v2 directory under the empty
+    /// name.
+    #[must_use]
+    pub fn paths(&self) -> BTreeMap<String, PathBuf> {
+        let mut paths = BTreeMap::new();
+        for place in &self.hierarchies {
+            for controller in place.controllers.split(',') {
+                paths.insert(controller.to_owned(), self.absolute(place));
+            }
+        }
+        if let Some(place) = &self.unified {
+            paths.insert(String::new(), self.absolute(place));
+        }
+        paths
+    }
+
+    pub(super) fn version(&self) -> Version {
+        match (self.hierarchies.is_empty(), &self.unified) {
+            (true, _) => Version::V2,
+            (false, None) => Version::V1,
+            (false, Some(_)) => Version::Hybrid,
+        }
+    }
+
+    pub(super) fn absolute(&self, place: &Place) -> PathBuf {
+        self.base.join(Path::new(&place.directory()))
+    }
+}

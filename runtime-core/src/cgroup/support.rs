@@ -1,0 +1,33 @@
+//! What of `linux.resources` this host cannot do.
+
+use super::conditions;
+use super::layout::Layout;
+use super::record::Version;
+use super::v1;
+use crate::spec::resources::Resources;
+
+/// The first limit that cannot be held on a host with these hierarchies: the field of the
+/// configuration and the reason. `None` does not promise that the kernel takes every value, nor, on
+/// cgroup v2, that a controller is delegated: that shows when the cgroup is made.
+#[must_use]
+pub fn unsupported(resources: &Resources, layout: &Layout) -> Option<(String, String)> {
+    let version = layout.version();
+    if let Some(found) = conditions::impossible(resources, version) {
+        return Some(found);
+    }
+    if version == Version::V2 {
+        return None;
+    }
+    let unified = version == Version::Hybrid;
+    let settings = v1::limits::settings(resources);
+    let missing = settings.iter().find(|setting| {
+        // The v2 hierarchy may have the huge pages.
+        let elsewhere = unified && setting.controller == "hugetlb";
+        !layout.has_v1(&setting.controller) && !elsewhere
+    })?;
+    let why = format!(
+        "the cgroup controller {:?} is not available",
+        missing.controller
+    );
+    Some((missing.field.to_string(), why))
+}

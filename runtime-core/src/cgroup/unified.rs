@@ -1,0 +1,185 @@
+//! A container's directory in the cgroup v2 hierarchy: on a pure v2 host all there is, on a hybrid
+//! host beside the v1 ones, for starting processes inside and for killing all at once.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+
+use super::record::Place;
+use super::setting::{Setting, missing_controller};
+use super::tree::{Tree, write_file};
+use crate::error::{Error, Result};
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Unified {
+    mount: String,
+    pub(super) directory: String,
+    fd: OnceLock<OwnedFd>,
+}
+
+impl Unified {
+    pub(super) fn new(place: &Place) -> Self {
+        Self {
+            mount: place.mount.clone(),
+            directory: place.directory(),
+            fd: OnceLock::new(),
+        }
+    }
+
+    /// The directory itself, opened at first use.
+    pub(super) fn fd(&self, tree: &Tree) -> Result<BorrowedFd<'_>> {
+        let open = match self.fd.get() {
+            Some(open) => open,
+            None => {
+                let fresh = tree.directory(&self.directory).map_err(|errno| {
+                    Error::system("open the cgroup", errno as i32)
+                        .with_path(tree.absolute(&self.directory))
+                })?;
+                self.fd.get_or_init(|| fresh)
+            }
+        };
+        Ok(open.as_fd())
+    }
+
+    /// Kills every process in the directory and below, at once and without a race with forks; it
+    /// works on frozen ones too. `false`: this kernel cannot (before 5.14).
+    pub(super) fn kill(&self, tree: &Tree) -> Result<bool> {
+        match tree.write(&self.directory, "cgroup.kill", "1") {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT) => match tree.directory(&self.directory) {
+                // The whole cgroup is gone, and its processes with it.
+                Err(Errno::ENOENT) => Ok(true),
+                _ => Ok(false),
+            },
+            Err(errno) => Err(Error::system("write \"1\" to", errno as i32)
+                .with_path(tree.absolute(&format!("{}/cgroup.kill", self.directory)))),
+        }
+    }
+
+    /// Makes the controllers of these settings available in the directory, by sharing them out
+    /// from the root of the hierarchy down. What the user may not write above a delegated cgroup is
+    /// left to those who own it; what is missing in the end is the error. Controllers in `wanted`
+    /// are shared out too, but may fail.
+    pub(super) fn enable(&self, tree: &Tree, settings: &[Setting], wanted: &[&str]) -> Result<()> {
+        let here = self.controllers(tree)?;
+        let has = |list: &[String], name: &str| list.iter().any(|one| one == name);
+        let lacks =
+            |setting: &&Setting| setting.controller != "cgroup" && !has(&here, &setting.controller);
+        let needed: Vec<&Setting> = settings.iter().filter(lacks).collect();
+        let mut names: Vec<&str> = needed.iter().map(|setting| &*setting.controller).collect();
+        names.extend(wanted.iter().filter(|name| !has(&here, name)));
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut last = None;
+        for ancestor in self.ancestors() {
+            for name in &names {
+                let control = "cgroup.subtree_control";
+                if let Err(errno) = tree.write(&ancestor, control, &format!("+{name}")) {
+                    last = Some(errno);
+                }
+            }
+        }
+        let Some(first) = needed.first() else {
+            return Ok(());
+        };
+        let here = self.controllers(tree)?;
+        match needed
+            .iter()
+            .find(|setting| !has(&here, &setting.controller))
+        {
+            None => Ok(()),
+            Some(setting) => Err(self.not_enabled(tree, setting, last).context(format!(
+                "make the controllers for {} available",
+                first.field
+            ))),
+        }
+    }
+
+    fn not_enabled(&self, tree: &Tree, setting: &Setting, last: Option<Errno>) -> Error {
+        let hint = match last {
+            Some(Errno::ENOENT | Errno::EINVAL) => {
+                "the kernel does not have it, or a cgroup v1 hierarchy does"
+            }
+            Some(Errno::EBUSY) => {
+                "a cgroup above has processes of its own; choose another linux.cgroupsPath"
+            }
+            Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => {
+                "it is not delegated to this user; ask systemd with Delegate=yes"
+            }
+            _ => "no cgroup above shares it out",
+        };
+        let error = missing_controller(setting, hint).with_path(tree.absolute(&self.directory));
+        match last {
+            Some(errno) => error.with_errno(errno as i32),
+            None => error,
+        }
+    }
+
+    fn controllers(&self, tree: &Tree) -> Result<Vec<String>> {
+        let text = tree
+            .read(&self.directory, "cgroup.controllers")
+            .map_err(|errno| {
+                Error::system("read", errno as i32)
+                    .with_path(tree.absolute(&format!("{}/cgroup.controllers", self.directory)))
+            })?;
+        Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The directories above, from the root of the hierarchy down.
+    fn ancestors(&self) -> Vec<String> {
+        let below = self.directory.get(self.mount.len()..).unwrap_or_default();
+        let below = below.trim_start_matches('/');
+        let root = if self.mount.is_empty() {
+            ".".to_owned()
+        } else {
+            self.mount.clone()
+        };
+        let mut all = vec![root];
+        for (index, _) in below.match_indices('/') {
+            let part = below.get(..index).unwrap_or_default();
+            all.push(if self.mount.is_empty() {
+                part.to_owned()
+            } else {
+                format!("{}/{part}", self.mount)
+            });
+        }
+        all
+    }
+
+    /// Writes one of the files of the directory.
+    pub(super) fn write(&self, tree: &Tree, file: &str, value: &str) -> Result<()> {
+        write_file(self.fd(tree)?, file, value).map_err(|errno| {
+            Error::system(format!("write {value:?} to"), errno as i32)
+                .with_path(tree.absolute(&format!("{}/{file}", self.directory)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unified(mount: &str, path: &str) -> Unified {
+        let (mount, path) = (mount.to_owned(), path.to_owned());
+        Unified::new(&Place {
+            controllers: String::new(),
+            mount,
+            path,
+        })
+    }
+
+    #[test]
+    fn ancestors_from_the_root_down() {
+        assert_eq!(unified("", "a/b/c").ancestors(), [".", "a", "a/b"]);
+        assert_eq!(
+            unified("unified", "a/b").ancestors(),
+            ["unified", "unified/a"]
+        );
+        assert_eq!(unified("", "a").ancestors(), ["."]);
+    }
+}

@@ -1,0 +1,316 @@
+//! Control groups v1, with the v2 hierarchy of a hybrid host beside them.
+
+mod cpuset;
+mod device_list;
+pub(super) mod limits;
+mod populate;
+
+use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::limits::huge_pages;
+use super::manager::{Entry, Leftover, Manager};
+use super::record::{Place, Record};
+use super::setting::{Setting, missing_controller, write_all};
+use super::signal::{Killable, kill_all};
+use super::tree::Tree;
+use super::unified::Unified;
+use super::{conditions, removal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::resources::Resources;
+
+/// The directories of one container in the v1 hierarchies.
+#[derive(Debug)]
+pub(super) struct Hierarchies {
+    tree: Tree,
+    record: Record,
+    unified: Option<Unified>,
+}
+
+impl Hierarchies {
+    pub(super) fn open(record: Record) -> Result<Self> {
+        let tree = Tree::open(&record.base)?;
+        let unified = record.unified.as_ref().map(Unified::new);
+        Ok(Self {
+            tree,
+            record,
+            unified,
+        })
+    }
+
+    fn place(&self, controller: &str) -> Option<&Place> {
+        self.record
+            .hierarchies
+            .iter()
+            .find(|place| place.has(controller))
+    }
+
+    /// The values to write, and with them the huge pages that only the v2 hierarchy can limit.
+    fn settings(&self, resources: &Resources) -> (Vec<Setting>, Vec<Setting>) {
+        let mut settings = limits::settings(resources);
+        let mut unified = Vec::new();
+        if self.unified.is_some() && self.place("hugetlb").is_none() {
+            settings.retain(|setting| setting.controller != "hugetlb");
+            for (index, limit) in resources.hugepage_limits.iter().enumerate() {
+                huge_pages(index, limit, ["max", "rsvd.max"], &mut unified);
+            }
+        }
+        (settings, unified)
+    }
+
+    fn write_limits(&self, resources: &Resources) -> Result<()> {
+        conditions::refuse(resources, self.record.version())?;
+        conditions::check_usage(resources, &|| {
+            let place = self.place("memory")?;
+            self.tree
+                .read(&place.directory(), "memory.usage_in_bytes")
+                .ok()
+        })?;
+        let (settings, in_unified) = self.settings(resources);
+        write_all(
+            &self.tree,
+            &settings,
+            &|setting| match self.place(&setting.controller) {
+                Some(place) => Ok(place.directory()),
+                None => Err(missing_controller(
+                    setting,
+                    "mount its cgroup v1 hierarchy, or have it delegated",
+                )),
+            },
+        )?;
+        if let (Some(unified), false) = (&self.unified, in_unified.is_empty()) {
+            unified.enable(&self.tree, &in_unified, &[])?;
+            write_all(&self.tree, &in_unified, &|_| Ok(unified.directory.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn freezer(&self) -> Result<String> {
+        self.place("freezer").map(Place::directory).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "the cgroup controller \"freezer\" is not available",
+            )
+        })
+    }
+
+    fn freezer_state(&self, directory: &str) -> Result<String> {
+        match self.tree.read(directory, "freezer.state") {
+            Ok(state) => Ok(state.trim_end().to_owned()),
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok("THAWED".to_owned()),
+            Err(errno) => Err(self.failure("read", directory, "freezer.state", errno)),
+        }
+    }
+
+    fn set_freezer(&self, directory: &str, state: &str) -> Result<()> {
+        self.tree
+            .write(directory, "freezer.state", state)
+            .map_err(|errno| {
+                self.failure(
+                    &format!("write {state:?} to"),
+                    directory,
+                    "freezer.state",
+                    errno,
+                )
+            })
+    }
+
+    fn failure(&self, what: &str, directory: &str, file: &str, errno: Errno) -> Error {
+        let path = self.tree.absolute(&format!("{directory}/{file}"));
+        Error::system(what, errno as i32).with_path(path)
+    }
+
+    fn directories(&self) -> Vec<String> {
+        let mut all: Vec<String> = self
+            .record
+            .hierarchies
+            .iter()
+            .map(Place::directory)
+            .collect();
+        all.extend(
+            self.unified
+                .as_ref()
+                .map(|unified| unified.directory.clone()),
+        );
+        all
+    }
+
+    /// The directory whose list of processes is asked: the freezer's, so that what is listed is
+    /// what can be frozen.
+    fn listed(&self) -> Option<String> {
+        let first = || self.record.hierarchies.first();
+        self.place("freezer").or_else(first).map(Place::directory)
+    }
+}
+
+impl Manager for Hierarchies {
+    fn create(&mut self, _resources: &Resources) -> Result<()> {
+        let made = populate::make(&self.tree, &mut self.record)?;
+        if self.record.unified.is_none() {
+            self.unified = None;
+        }
+        match populate::check(&self.tree, &self.record, &made) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                populate::undo(&self.tree, &made);
+                Err(error)
+            }
+        }
+    }
+
+    fn apply(&self, resources: &Resources) -> Result<()> {
+        self.write_limits(resources)?;
+        match self.place("devices") {
+            Some(place) => device_list::write(&self.tree, &place.directory(), &resources.devices),
+            None => {
+                conditions::without_device_filter("the controller \"devices\" is not available")
+            }
+        }
+    }
+
+    fn update(&self, resources: &Resources) -> Result<()> {
+        self.write_limits(resources)
+    }
+
+    fn add(&self, pid: i32, entry: Entry) -> Result<()> {
+        let pid = pid.to_string();
+        let join = |directory: &str| {
+            self.tree
+                .write(directory, "cgroup.procs", &pid)
+                .map_err(|errno| {
+                    let what = format!("write {pid:?} to");
+                    let error = self.failure(&what, directory, "cgroup.procs", errno);
+                    match errno {
+                        Errno::ENOSPC => error.with_hint("cpuset.cpus or cpuset.mems is empty"),
+                        Errno::ENOENT => error.with_hint("the cgroup was removed, or is no cgroup"),
+                        Errno::ESRCH => error.with_hint("the process has ended"),
+                        _ => error,
+                    }
+                })
+        };
+        for place in &self.record.hierarchies {
+            join(&place.directory())?;
+        }
+        match (&self.unified, entry) {
+            (Some(unified), Entry::Moved) => join(&unified.directory),
+            _ => Ok(()),
+        }
+    }
+
+    fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
+        self.unified
+            .as_ref()
+            .map(|unified| unified.fd(&self.tree))
+            .transpose()
+    }
+
+    fn processes(&self) -> Result<Vec<i32>> {
+        let Some(directory) = self.listed() else {
+            return Ok(Vec::new());
+        };
+        self.tree
+            .processes(&directory)
+            .map_err(|errno| self.failure("list the processes of", &directory, "", errno))
+    }
+
+    fn kill(&self) -> Result<()> {
+        let at_once = match &self.unified {
+            Some(unified) => unified.kill(&self.tree)?,
+            None => false,
+        };
+        if at_once {
+            // What is frozen dies when it thaws. A process can only be outside the v2 directory
+            // and inside the v1 ones if someone moved it there.
+            self.release();
+            let inside = match &self.unified {
+                Some(unified) => self.tree.processes(&unified.directory).unwrap_or_default(),
+                None => Vec::new(),
+            };
+            if Manager::processes(self)?
+                .iter()
+                .all(|pid| inside.contains(pid))
+            {
+                return Ok(());
+            }
+        }
+        kill_all(self)
+    }
+
+    fn frozen(&self) -> Result<bool> {
+        match self.place("freezer") {
+            Some(place) => Ok(self.freezer_state(&place.directory())? != "THAWED"),
+            None => Ok(false),
+        }
+    }
+
+    fn freeze(&self) -> Result<()> {
+        let directory = self.freezer()?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut round: u32 = 0;
+        while Instant::now() < deadline {
+            // A cgroup in which a process forks or is attached meanwhile can stay FREEZING for
+            // ever; the kernel looks again when the state is written.
+            if round.is_multiple_of(64) {
+                if round > 0 {
+                    self.set_freezer(&directory, "THAWED")?;
+                }
+                self.set_freezer(&directory, "FROZEN")?;
+            }
+            if self.freezer_state(&directory)? == "FROZEN" {
+                return Ok(());
+            }
+            sleep(Duration::from_micros(500));
+            round += 1;
+        }
+        self.set_freezer(&directory, "THAWED")?;
+        Err(
+            Error::new(ErrorKind::TimedOut, "the processes do not freeze")
+                .with_path(self.tree.absolute(&directory)),
+        )
+    }
+
+    fn thaw(&self) -> Result<()> {
+        let directory = self.freezer()?;
+        self.set_freezer(&directory, "THAWED")
+    }
+
+    fn delete(&self, leftover: Leftover) -> Result<()> {
+        removal::remove_all(self, &self.tree, &self.directories(), leftover)
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Killable for Hierarchies {
+    fn processes(&self) -> Result<Vec<i32>> {
+        Manager::processes(self)
+    }
+
+    fn hold(&self) -> bool {
+        self.place("freezer").is_some_and(|place| {
+            self.tree
+                .write(&place.directory(), "freezer.state", "FROZEN")
+                .is_ok()
+        })
+    }
+
+    fn held(&self) -> bool {
+        let state = self
+            .place("freezer")
+            .map(|place| self.freezer_state(&place.directory()));
+        matches!(state, Some(Ok(state)) if state == "FROZEN")
+    }
+
+    fn release(&self) {
+        if let Some(place) = self.place("freezer") {
+            let _ = self
+                .tree
+                .write_below(&place.directory(), "freezer.state", "THAWED");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Control groups v2: one directory in one hierarchy.
+
+mod limits;
+
+use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::conditions::{self, is_rootless};
+use super::manager::{Entry, Leftover, Manager};
+use super::record::{Record, Version};
+use super::setting::write_all;
+use super::signal::{Killable, kill_all};
+use super::tree::Tree;
+use super::unified::Unified;
+use super::{device_program, removal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::resources::Resources;
+
+/// Shared out even when no limit needs them: engines read the statistics of these.
+const WANTED: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
+/// The container's directory.
+#[derive(Debug)]
+pub(super) struct Single {
+    tree: Tree,
+    record: Record,
+    /// `None`: the container has no cgroup of its own.
+    unified: Option<Unified>,
+    /// Whether the directory was there before.
+    used: bool,
+}
+
+impl Single {
+    pub(super) fn open(record: Record) -> Result<Self> {
+        let tree = Tree::open(&record.base)?;
+        let unified = record.unified.as_ref().map(Unified::new);
+        Ok(Self {
+            tree,
+            record,
+            unified,
+            used: false,
+        })
+    }
+
+    /// Makes the directory with those above it; `false`: it was there.
+    fn make(&self, directory: &str) -> nix::Result<bool> {
+        match self.tree.make(directory) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        for (index, _) in directory.match_indices('/') {
+            let above = directory.get(..index).unwrap_or_default();
+            match self.tree.make(above) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        match self.tree.make(directory) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn refused(&self, directory: &str, errno: Errno) -> Error {
+        let error = self.failure("make the cgroup", directory, errno);
+        match errno {
+            Errno::EROFS => error.with_hint("the cgroup file system is mounted read-only here"),
+            Errno::EACCES | Errno::EPERM => error.with_hint(
+                "this user may not make cgroups there; have one delegated (systemd: Delegate=yes)",
+            ),
+            Errno::EAGAIN => {
+                error.with_hint("cgroup.max.descendants or cgroup.max.depth is reached")
+            }
+            _ => error,
+        }
+    }
+
+    fn failure(&self, what: &str, path: &str, errno: Errno) -> Error {
+        Error::system(what, errno as i32).with_path(self.tree.absolute(path))
+    }
+
+    fn check_unused(&self, directory: &str) -> Result<()> {
+        let in_use = |how: &str| {
+            Error::new(
+                ErrorKind::System,
+                format!("the container's cgroup exists and {how}:"),
+            )
+            .with_path(self.tree.absolute(directory))
+            .with_errno(libc::EBUSY)
+            .with_hint("another container may be using it; choose another linux.cgroupsPath")
+        };
+        let pids = Manager::processes(self)?;
+        if !pids.is_empty() {
+            return Err(in_use(&format!("has {} processes", pids.len())));
+        }
+        if self.frozen()? {
+            return Err(in_use("is frozen"));
+        }
+        Ok(())
+    }
+
+    fn write_limits(&self, resources: &Resources) -> Result<()> {
+        let settings = limits::settings(resources)?;
+        let Some(unified) = &self.unified else {
+            return match settings.first() {
+                None => Ok(()),
+                Some(setting) => Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "cannot be held: this user has no cgroup",
+                )
+                .with_field(setting.field.clone())
+                .with_hint("have a cgroup delegated (systemd: Delegate=yes) and name it in linux.cgroupsPath")),
+            };
+        };
+        conditions::refuse(resources, Version::V2)?;
+        conditions::check_usage(resources, &|| {
+            self.tree.read(&unified.directory, "memory.current").ok()
+        })?;
+        write_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))
+    }
+
+    /// A flag of `cgroup.events`; `false` when the cgroup is gone.
+    fn event(&self, name: &str) -> Result<bool> {
+        let Some(unified) = &self.unified else {
+            return Ok(false);
+        };
+        match self.tree.read(&unified.directory, "cgroup.events") {
+            Ok(text) => Ok(text
+                .lines()
+                .any(|line| line.split_once(' ') == Some((name, "1")))),
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            Err(errno) => {
+                let path = format!("{}/cgroup.events", unified.directory);
+                Err(self.failure("read", &path, errno))
+            }
+        }
+    }
+
+    fn own(&self) -> Result<&Unified> {
+        self.unified.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "the container has no cgroup of its own",
+            )
+        })
+    }
+}
+
+impl Manager for Single {
+    fn create(&mut self, resources: &Resources) -> Result<()> {
+        let Some(unified) = &self.unified else {
+            return Ok(());
+        };
+        let settings = limits::settings(resources)?;
+        let directory = unified.directory.clone();
+        let new = match self.make(&directory) {
+            Ok(new) => new,
+            Err(Errno::EACCES | Errno::EPERM | Errno::EROFS)
+                if self.record.optional && settings.is_empty() && is_rootless() =>
+            {
+                self.unified = None;
+                self.record.unified = None;
+                return Ok(());
+            }
+            Err(errno) => {
+                let error = self.refused(&directory, errno);
+                return Err(match settings.first() {
+                    Some(setting) => error.context(format!("for {}", setting.field)),
+                    None => error,
+                });
+            }
+        };
+        self.used = !new;
+        if !new {
+            return self
+                .check_unused(&directory)
+                .and_then(|()| unified.enable(&self.tree, &settings, &WANTED));
+        }
+        unified
+            .enable(&self.tree, &settings, &WANTED)
+            .inspect_err(|_| {
+                let _ = self.tree.remove(&directory);
+            })
+    }
+
+    fn apply(&self, resources: &Resources) -> Result<()> {
+        self.write_limits(resources)?;
+        match &self.unified {
+            Some(unified) => {
+                device_program::attach(unified.fd(&self.tree)?, &resources.devices, self.used)
+            }
+            None => conditions::without_device_filter("the container has no cgroup of its own"),
+        }
+    }
+
+    fn update(&self, resources: &Resources) -> Result<()> {
+        if let Some(unified) = &self.unified {
+            unified.enable(&self.tree, &limits::settings(resources)?, &[])?;
+        }
+        self.write_limits(resources)
+    }
+
+    fn add(&self, pid: i32, entry: Entry) -> Result<()> {
+        match (&self.unified, entry) {
+            (Some(unified), Entry::Moved) => {
+                unified.write(&self.tree, "cgroup.procs", &pid.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
+        self.unified
+            .as_ref()
+            .map(|unified| unified.fd(&self.tree))
+            .transpose()
+    }
+
+    fn processes(&self) -> Result<Vec<i32>> {
+        let Some(unified) = &self.unified else {
+            return Ok(Vec::new());
+        };
+        self.tree
+            .processes(&unified.directory)
+            .map_err(|errno| self.failure("list the processes of", &unified.directory, errno))
+    }
+
+    fn kill(&self) -> Result<()> {
+        match &self.unified {
+            Some(unified) if !unified.kill(&self.tree)? => kill_all(self),
+            _ => Ok(()),
+        }
+    }
+
+    fn frozen(&self) -> Result<bool> {
+        self.event("frozen")
+    }
+
+    fn freeze(&self) -> Result<()> {
+        let unified = self.own()?;
+        unified.write(&self.tree, "cgroup.freeze", "1")?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if self.event("frozen")? {
+                return Ok(());
+            }
+            sleep(Duration::from_micros(500));
+        }
+        unified.write(&self.tree, "cgroup.freeze", "0")?;
+        Err(
+            Error::new(ErrorKind::TimedOut, "the processes do not freeze")
+                .with_path(self.tree.absolute(&unified.directory)),
+        )
+    }
+
+    fn thaw(&self) -> Result<()> {
+        self.own()?.write(&self.tree, "cgroup.freeze", "0")
+    }
+
+    fn delete(&self, leftover: Leftover) -> Result<()> {
+        let directories: Vec<String> = self
+            .unified
+            .iter()
+            .map(|unified| unified.directory.clone())
+            .collect();
+        removal::remove_all(self, &self.tree, &directories, leftover)
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl Killable for Single {
+    fn processes(&self) -> Result<Vec<i32>> {
+        Manager::processes(self)
+    }
+
+    fn hold(&self) -> bool {
+        self.unified
+            .as_ref()
+            .is_some_and(|unified| unified.write(&self.tree, "cgroup.freeze", "1").is_ok())
+    }
+
+    fn held(&self) -> bool {
+        matches!(self.event("frozen"), Ok(true))
+    }
+
+    fn release(&self) {
+        if let Some(unified) = &self.unified {
+            let _ = self
+                .tree
+                .write_below(&unified.directory, "cgroup.freeze", "0");
+        }
+    }
+}
