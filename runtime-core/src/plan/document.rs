@@ -39,7 +39,10 @@ impl StateDocument {
         } else {
             format!(r#","annotations":{}"#, json!(annotations))
         };
-        Self { head, tail: format!(r#","bundle":{bundle}{annotations}}}"#) }
+        Self {
+            head,
+            tail: format!(r#","bundle":{bundle}{annotations}}}"#),
+        }
     }
 
     /// The document with the pid in place.
@@ -57,7 +60,8 @@ mod tests {
         let id = "c1".parse().expect("id");
         let annotations = BTreeMap::from([("a\"b".to_owned(), "c\\d".to_owned())]);
         let bundle = Path::new("/b \"x\"");
-        let document = StateDocument::new("1.3.0", &id, "created", bundle, &annotations).with_pid(7);
+        let document =
+            StateDocument::new("1.3.0", &id, "created", bundle, &annotations).with_pid(7);
         let value: serde_json::Value = serde_json::from_str(&document).expect("JSON");
         assert_eq!(
             value,

@@ -12,16 +12,29 @@ pub(crate) struct IdMaps {
 }
 
 impl IdMaps {
+    /// The id that stands for all that are not mapped (`/proc/sys/kernel/overflowuid`).
+    pub(crate) const OVERFLOW: u32 = 65_534;
+
+    /// The ids under which the set-up runs inside: root if there is one, else the first mapped ones.
+    pub(crate) fn identity(&self) -> (u32, u32) {
+        let has_root = |map: &[IdMapping]| map.iter().any(|range| range.container_id == 0);
+        let first = |map: &[IdMapping]| map.first().map_or(0, |range| range.container_id);
+        if has_root(&self.uid) && has_root(&self.gid) {
+            (0, 0)
+        } else {
+            (first(&self.uid), first(&self.gid))
+        }
+    }
+
     /// What a user id of the caller's user namespace is inside; the kernel's overflow id if unmapped.
     pub(crate) fn inside(&self, host: u32) -> u32 {
-        const OVERFLOW: u32 = 65_534;
         self.uid
             .iter()
             .find_map(|map| {
                 let offset = host.checked_sub(map.host_id)?;
                 (offset < map.size).then(|| map.container_id.wrapping_add(offset))
             })
-            .unwrap_or(OVERFLOW)
+            .unwrap_or(Self::OVERFLOW)
     }
 }
 

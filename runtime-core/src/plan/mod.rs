@@ -6,16 +6,63 @@
 
 use std::path::PathBuf;
 
+use crate::id::ContainerId;
 use crate::program::{Gate, Program, Step};
 use crate::spec::{Hooks, NamespaceKind, Process, Resources, Rlimit, Seccomp};
 
+mod cgroup_mount;
+mod compile;
+mod describe;
+mod devices;
 mod document;
+mod draft;
+mod explain;
 mod id_maps;
+mod mount_options;
+mod mounts;
+mod namespaces;
 mod origin;
+mod payload;
 
+pub(crate) use compile::Container;
+pub(crate) use describe::describe;
 pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
+pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use origin::Origin;
+
+/// What the caller decides about a container, beside its configuration.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PlanOptions {
+    /// The container's name.
+    pub id: ContainerId,
+    /// The bundle, absolute: relative paths of the configuration are taken from here.
+    pub bundle: PathBuf,
+    /// Move the root instead of pivot_root(2), for hosts whose root is the initial RAM disk.
+    pub no_pivot: bool,
+    /// Leave the session keyring of the caller in place.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on are sockets for the program (`sd_listen_fds(3)`).
+    pub listen_fds: u32,
+    /// How many more descriptors the program keeps.
+    pub preserve_fds: u32,
+}
+
+impl PlanOptions {
+    /// The usual choices for a container in a bundle.
+    #[must_use]
+    pub const fn new(id: ContainerId, bundle: PathBuf) -> Self {
+        Self {
+            id,
+            bundle,
+            no_pivot: false,
+            no_new_keyring: false,
+            listen_fds: 0,
+            preserve_fds: 0,
+        }
+    }
+}
 
 /// What will be done to create a container (or to start a process in one), step by step.
 #[derive(Clone, Debug, PartialEq)]

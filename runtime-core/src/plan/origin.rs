@@ -13,7 +13,7 @@ pub(crate) enum Origin {
     Field(&'static str),
     /// An element of a list: `mounts[3]`.
     Element(&'static str, usize),
-    /// An entry of a map: `linux.sysctl.net.core.somaxconn`.
+    /// An entry of a map: `linux.sysctl["net.core.somaxconn"]`.
     Entry(&'static str, String),
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Origin {
             Self::None => Ok(()),
             Self::Field(name) => f.write_str(name),
             Self::Element(name, index) => write!(f, "{name}[{index}]"),
-            Self::Entry(name, key) => write!(f, "{name}.{key}"),
+            Self::Entry(name, key) => write!(f, "{name}[\"{key}\"]"),
         }
     }
 }

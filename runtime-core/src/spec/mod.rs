@@ -19,7 +19,7 @@ pub mod resources;
 mod scan;
 pub mod seccomp;
 mod source;
-mod sysctl;
+pub(crate) mod sysctl;
 mod unsupported;
 mod validate;
 

@@ -1,0 +1,411 @@
+//! From a configuration to a plan.
+
+use std::path::Path;
+
+use super::draft::{Draft, Handle, list, numbers, text};
+use super::mounts::{self, RootTree, Setting};
+use super::namespaces::{Namespaces, flag};
+use super::payload::{Joining, Payload};
+use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, mount_options};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::program::{Gate, List, Numbers, Slot, Step};
+use crate::spec::{Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported};
+
+/// The oldest kernel: mount_setattr(2).
+const KERNEL: (u32, u32) = (5, 12);
+
+/// What a process that joins a container needs to know of it, as it was recorded at create.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Container<'a> {
+    /// `CLONE_NEW*` kinds of the container's own namespaces ([`Plan::namespaces`]).
+    pub(crate) namespaces: u64,
+    /// The maps of its user namespace, if create made one.
+    pub(crate) id_maps: Option<&'a IdMaps>,
+    /// The profile for the process.
+    pub(crate) seccomp: Option<&'a Seccomp>,
+    /// How many descriptors from 3 on the process keeps.
+    pub(crate) preserve_fds: u32,
+}
+
+impl Plan {
+    /// Decides what a configuration means on a host. Nothing is done and nothing is read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSpec`] for a configuration that contradicts itself,
+    /// [`ErrorKind::Unsupported`] for what this version or the host cannot do, and
+    /// [`ErrorKind::Denied`] when the caller lacks privilege for it; each names the field.
+    pub fn compile(spec: &Spec, host: &Host, options: &PlanOptions) -> Result<Self> {
+        spec.validate()?;
+        check_kernel(host)?;
+        if let Some(error) = unsupported(spec) {
+            return Err(error);
+        }
+        let Some(process) = &spec.process else {
+            return Err(Error::new(ErrorKind::InvalidSpec, "required, but missing")
+                .with_field("process")
+                .with_hint("a container without a program cannot be started"));
+        };
+        let mut draft = Draft::new(host);
+        let parts = Parts::gather(spec, options, &mut draft)?;
+        parts.write((spec, process), options, &mut draft)?;
+        Self::assemble(draft, |plan| {
+            let linux = &spec.linux;
+            plan.clone_flags = parts.namespaces.at_spawn.into();
+            plan.namespaces = parts.namespaces.all().into();
+            plan.id_maps.clone_from(&parts.namespaces.id_maps);
+            plan.cgroups_path.clone_from(&linux.cgroups_path);
+            plan.resources.clone_from(&linux.resources);
+            plan.seccomp = parts.seccomp.cloned();
+            plan.hooks = spec.hooks.clone();
+            plan.keep_fds = options.listen_fds.saturating_add(options.preserve_fds);
+            plan.take_process(process);
+        })
+    }
+
+    /// The plan of a process that joins a container.
+    ///
+    /// # Errors
+    /// As [`Plan::compile`].
+    pub(crate) fn compile_exec(
+        process: &Process,
+        container: Container<'_>,
+        host: &Host,
+    ) -> Result<Self> {
+        process.validate("process")?;
+        check_kernel(host)?;
+        let mut draft = Draft::new(host);
+        let init = draft.receive(Source::InitPidfd, Origin::None);
+        let seccomp = container.seccomp.filter(|profile| !profile.is_empty());
+        let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
+        let payload = Payload {
+            process,
+            seccomp: seccomp.is_some(),
+            user_namespace: has(NamespaceKind::User),
+            id_maps: container.id_maps,
+            listen_fds: 0,
+            joining: Joining::Running,
+        };
+        draft.push(
+            &Step::Gate {
+                gate: Gate::Mapped as u32,
+            },
+            Origin::None,
+        );
+        let kinds = u32::try_from(container.namespaces).unwrap_or(0);
+        if kinds != 0 {
+            draft.push(
+                &Step::Join {
+                    namespace: draft.slot(init),
+                    kinds,
+                },
+                Origin::None,
+            );
+        }
+        if has(NamespaceKind::User) {
+            let (uid, gid) = container.id_maps.map_or((0, 0), IdMaps::identity);
+            draft.push(&Step::Identity { uid, gid }, Origin::None);
+        }
+        if has(NamespaceKind::Pid) {
+            draft.push(&Step::Respawn {}, Origin::None);
+        }
+        payload.write_terminal(&mut draft, false);
+        payload.write_settings(&mut draft)?;
+        payload.write_execution(&mut draft)?;
+        Self::assemble(draft, |plan| {
+            plan.namespaces = container.namespaces;
+            plan.seccomp = seccomp.cloned();
+            plan.keep_fds = container.preserve_fds;
+            plan.take_process(process);
+        })
+    }
+
+    fn take_process(&mut self, process: &Process) {
+        self.process = Some(process.clone());
+        self.terminal = process.terminal;
+        self.oom_score_adj = process.oom_score_adj;
+        self.rlimits.clone_from(&process.rlimits);
+    }
+
+    fn assemble(mut draft: Draft<'_>, fill: impl FnOnce(&mut Self)) -> Result<Self> {
+        let mut plan = Self {
+            program: draft.finish()?,
+            origins: draft.origins,
+            sources: draft.sources,
+            clone_flags: 0,
+            namespaces: 0,
+            id_maps: None,
+            privileged: draft.host.is_privileged(),
+            oom_score_adj: None,
+            rlimits: Vec::new(),
+            cgroups_path: None,
+            resources: None,
+            seccomp: None,
+            hooks: Default::default(),
+            process: None,
+            terminal: false,
+            keep_fds: 0,
+            warnings: draft.warnings,
+        };
+        fill(&mut plan);
+        Ok(plan)
+    }
+}
+
+fn check_kernel(host: &Host) -> Result<()> {
+    if host.kernel >= KERNEL {
+        return Ok(());
+    }
+    let ((major, minor), (least_major, least_minor)) = (host.kernel, KERNEL);
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("Linux {least_major}.{least_minor} or newer is needed, this is {major}.{minor}"),
+    ))
+}
+
+/// Everything of a create that needs a slot.
+#[derive(Debug)]
+struct Parts<'a> {
+    namespaces: Namespaces,
+    root: RootTree,
+    planned: Vec<mounts::Planned>,
+    /// The host's /dev/null, to hide files with.
+    null: Option<(Handle, Option<mounts::Make>)>,
+    listener: Handle,
+    output: Option<Handle>,
+    seccomp: Option<&'a Seccomp>,
+}
+
+impl<'a> Parts<'a> {
+    fn gather(spec: &'a Spec, options: &PlanOptions, draft: &mut Draft<'_>) -> Result<Self> {
+        let linux = &spec.linux;
+        let namespaces = Namespaces::gather(linux, draft)?;
+        let root = RootTree::gather(&options.bundle.join(&spec.root.path), draft)?;
+        let setting = Setting {
+            spec,
+            bundle: &options.bundle,
+            namespaces: &namespaces,
+        };
+        let mut planned = mounts::gather(setting, draft)?;
+        planned.extend(devices::gather(setting, draft)?);
+        let null = if linux.masked_paths.is_empty() {
+            None
+        } else {
+            let origin = Origin::Field("linux.maskedPaths");
+            Some(mounts::copy(draft, Path::new("/dev/null"), false, &origin)?)
+        };
+        let listener = draft.receive(Source::StartSocket, Origin::None);
+        let inside =
+            !spec.hooks.create_container.is_empty() || !spec.hooks.start_container.is_empty();
+        let output = inside.then(|| draft.receive(Source::HookOutput, Origin::None));
+        let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
+        Ok(Self {
+            namespaces,
+            root,
+            planned,
+            null,
+            listener,
+            output,
+            seccomp,
+        })
+    }
+
+    fn write(
+        &self,
+        (spec, process): (&Spec, &Process),
+        options: &PlanOptions,
+        draft: &mut Draft<'_>,
+    ) -> Result<()> {
+        let payload = Payload {
+            process,
+            seccomp: self.seccomp.is_some(),
+            user_namespace: self.namespaces.has_user(),
+            id_maps: self.namespaces.id_maps.as_ref(),
+            listen_fds: options.listen_fds,
+            joining: Joining::First,
+        };
+        let document = |status| {
+            let (version, bundle) = (&spec.oci_version, &options.bundle);
+            StateDocument::new(version, &options.id, status, bundle, &spec.annotations)
+        };
+        self.namespaces.write(draft);
+        self.write_mounts(spec, options, draft);
+        draft.push(
+            &Step::Gate {
+                gate: Gate::Mounted as u32,
+            },
+            Origin::None,
+        );
+        let creating = document("creating");
+        self.write_hooks(
+            draft,
+            ("hooks.createContainer", &spec.hooks.create_container),
+            &creating,
+        )?;
+        self.write_pivot(spec, options, draft);
+        payload.write_terminal(draft, self.namespaces.is_new(NamespaceKind::Mount));
+        self.write_inside(spec, draft)?;
+        if !options.no_new_keyring {
+            let name = text(format!("_ses.{}", options.id), &Origin::None)?;
+            draft.push(&Step::Keyring { name: &name }, Origin::None);
+        }
+        payload.write_settings(draft)?;
+        self.write_start(draft);
+        let created = document("created");
+        self.write_hooks(
+            draft,
+            ("hooks.startContainer", &spec.hooks.start_container),
+            &created,
+        )?;
+        payload.write_execution(draft)
+    }
+
+    fn write_mounts(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
+        if let Some((tree, make)) = &self.null {
+            let origin = Origin::Field("linux.maskedPaths");
+            mounts::write_make(draft, *tree, make.as_ref(), &origin);
+        }
+        let setting = Setting {
+            spec,
+            bundle: &options.bundle,
+            namespaces: &self.namespaces,
+        };
+        mounts::write(setting, draft, &self.root, &self.planned);
+    }
+
+    fn write_start(&self, draft: &mut Draft<'_>) {
+        let keep: Vec<u32> = self
+            .output
+            .map(|output| draft.slot(output).0)
+            .into_iter()
+            .collect();
+        let keep = numbers(&keep);
+        let step = Step::AwaitStart {
+            listener: draft.slot(self.listener),
+            peer_uid: self.peer_uid(draft.host),
+            keep: Numbers(&keep),
+        };
+        draft.push(&step, Origin::None);
+    }
+
+    /// What the caller's user is in the container's user namespace. Of a namespace that is joined
+    /// the maps are not known: it is the caller's own, or the caller is nobody in it.
+    fn peer_uid(&self, host: &Host) -> u32 {
+        match &self.namespaces.id_maps {
+            Some(maps) => maps.inside(host.uid),
+            None if self.namespaces.has_user() && !host.user_namespace => IdMaps::OVERFLOW,
+            None => host.uid,
+        }
+    }
+
+    fn write_hooks(
+        &self,
+        draft: &mut Draft<'_>,
+        (name, hooks): (&'static str, &[Hook]),
+        StateDocument { head, tail }: &StateDocument,
+    ) -> Result<()> {
+        for (index, hook) in hooks.iter().enumerate() {
+            let origin = Origin::Element(name, index);
+            let path = text(&hook.path, &origin)?;
+            let args = if hook.args.is_empty() {
+                path.as_bytes_with_nul().to_vec()
+            } else {
+                list(&hook.args, &origin)?
+            };
+            let env = list(hook.env.as_deref().unwrap_or_default(), &origin)?;
+            let (Some(args), Some(env)) = (List::new(&args), List::new(&env)) else {
+                continue;
+            };
+            let step = Step::RunHook {
+                path: &path,
+                args,
+                env,
+                timeout_ms: u64::from(hook.timeout.unwrap_or(0)) * 1000,
+                state_head: head.as_bytes(),
+                state_tail: tail.as_bytes(),
+                output: self.output.map_or(Slot::NONE, |output| draft.slot(output)),
+                outside: name == "hooks.createContainer",
+            };
+            draft.push(&step, origin);
+        }
+        Ok(())
+    }
+
+    fn write_pivot(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
+        if !self.namespaces.is_new(NamespaceKind::Mount) {
+            draft.push(&Step::Chroot {}, Origin::Field("linux.namespaces"));
+            return;
+        }
+        let wanted = spec.linux.rootfs_propagation;
+        let (propagation, recursive) = wanted.map_or((0, false), mount_options::propagation_flags);
+        let origin = wanted.map_or(Origin::None, |_| Origin::Field("linux.rootfsPropagation"));
+        draft.push(
+            &Step::Pivot {
+                pivot: !options.no_pivot,
+                propagation,
+                recursive,
+            },
+            origin,
+        );
+    }
+
+    /// Step 16 and 17: what is set inside the new root.
+    fn write_inside(&self, spec: &Spec, draft: &mut Draft<'_>) -> Result<()> {
+        if spec.root.readonly {
+            draft.push(&Step::ReadonlyRoot {}, Origin::Field("root.readonly"));
+        }
+        if let Some(name) = &spec.hostname {
+            let origin = Origin::Field("hostname");
+            draft.push(
+                &Step::Hostname {
+                    name: &text(name, &origin)?,
+                },
+                origin,
+            );
+        }
+        if let Some(name) = &spec.domainname {
+            let origin = Origin::Field("domainname");
+            draft.push(
+                &Step::Domainname {
+                    name: &text(name, &origin)?,
+                },
+                origin,
+            );
+        }
+        for (name, value) in &spec.linux.sysctl {
+            let origin = Origin::Entry("linux.sysctl", name.clone());
+            let (key, value) = (text(sysctl::file(name), &origin)?, text(value, &origin)?);
+            draft.push(
+                &Step::Sysctl {
+                    key: &key,
+                    value: &value,
+                },
+                origin,
+            );
+        }
+        for (index, path) in spec.linux.readonly_paths.iter().enumerate() {
+            let origin = Origin::Element("linux.readonlyPaths", index);
+            draft.push(
+                &Step::ReadonlyPath {
+                    path: &text(path, &origin)?,
+                },
+                origin,
+            );
+        }
+        let null = self
+            .null
+            .as_ref()
+            .map_or(Slot::NONE, |(tree, _)| draft.slot(*tree));
+        for (index, path) in spec.linux.masked_paths.iter().enumerate() {
+            let origin = Origin::Element("linux.maskedPaths", index);
+            draft.push(
+                &Step::MaskPath {
+                    path: &text(path, &origin)?,
+                    null,
+                },
+                origin,
+            );
+        }
+        Ok(())
+    }
+}

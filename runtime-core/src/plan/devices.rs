@@ -1,0 +1,123 @@
+//! Step 11: device nodes (config-linux.md, "Devices" and "Default Devices"; runtime-linux.md,
+//! "Dev symbolic links").
+
+use std::path::Path;
+
+use super::Origin;
+use super::draft::{Draft, text};
+use super::mounts::{Action, Attachment, Planned, Setting, copy};
+use crate::error::Result;
+use crate::host::MKNOD;
+use crate::spec::{Device, DeviceKind};
+
+/// The devices that every container has: path, major and minor number.
+const DEFAULT: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Links and their targets.
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+];
+
+const MODE: u32 = 0o666;
+
+/// Plans the devices. Nothing is made in a /dev that is a bind mount: it is somebody else's.
+pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<Planned>> {
+    let dev = Path::new("/dev");
+    if setting
+        .spec
+        .mounts
+        .iter()
+        .any(|mount| mount.is_bind() && mount.destination == dev)
+    {
+        return Ok(Vec::new());
+    }
+    let devices = &setting.spec.linux.devices;
+    let mut planned = Vec::new();
+    for (path, major, minor) in DEFAULT {
+        if devices.iter().any(|device| device.path == Path::new(path)) {
+            continue;
+        }
+        let device = Device {
+            kind: DeviceKind::Char,
+            path: path.into(),
+            major: Some(major),
+            minor: Some(minor),
+            file_mode: None,
+            uid: None,
+            gid: None,
+        };
+        planned.push(plan(setting, draft, &device, Origin::None)?);
+    }
+    for (index, device) in devices.iter().enumerate() {
+        // The container's own pseudoterminals are behind it, and the link to them is made below.
+        if device.path != Path::new("/dev/ptmx") {
+            planned.push(plan(
+                setting,
+                draft,
+                device,
+                Origin::Element("linux.devices", index),
+            )?);
+        }
+    }
+    let link = |target: &str, path: &str| -> Result<_> {
+        Ok((text(target, &Origin::None)?, text(path, &Origin::None)?))
+    };
+    let (target, path) = link("pts/ptmx", "/dev/ptmx")?;
+    planned.push((Action::ReplaceBySymlink { target, path }, Origin::None));
+    for (path, target) in LINKS {
+        let (target, path) = link(target, path)?;
+        planned.push((Action::Symlink { target, path }, Origin::None));
+    }
+    Ok(planned)
+}
+
+/// A node is made where that is allowed; elsewhere the host's node is shown.
+fn plan(
+    setting: Setting<'_>,
+    draft: &mut Draft<'_>,
+    device: &Device,
+    origin: Origin,
+) -> Result<Planned> {
+    let may_make = !setting.is_confined(draft) && draft.host.has(MKNOD);
+    if may_make || device.kind == DeviceKind::Fifo {
+        let kind = match device.kind {
+            DeviceKind::Char | DeviceKind::Unbuffered => libc::S_IFCHR,
+            DeviceKind::Block => libc::S_IFBLK,
+            DeviceKind::Fifo => libc::S_IFIFO,
+        };
+        let action = Action::Device {
+            path: text(&device.path, &origin)?,
+            mode: kind | device.file_mode.unwrap_or(MODE) & 0o7777,
+            major: device.major.unwrap_or(0),
+            minor: device.minor.unwrap_or(0),
+            uid: device.uid.unwrap_or(0),
+            gid: device.gid.unwrap_or(0),
+        };
+        return Ok((action, origin));
+    }
+    let (tree, make) = copy(draft, &device.path, false, &origin)?;
+    let attachment = Attachment {
+        tree,
+        make,
+        target: text(&device.path, &origin)?,
+        set: 0,
+        clear: 0,
+        set_recursive: 0,
+        clear_recursive: 0,
+        propagation: (libc::MS_PRIVATE, false),
+        over_proc: false,
+        no_symlink: false,
+    };
+    Ok((Action::Attach(Box::new(attachment)), origin))
+}

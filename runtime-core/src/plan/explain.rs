@@ -1,0 +1,172 @@
+//! A plan as text and as JSON.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
+
+use super::describe::kinds;
+use super::{IdMaps, Origin, Plan, Source, describe};
+use crate::spec::IdMapping;
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tree {
+                path,
+                recursive: true,
+            } => {
+                write!(f, "the mount at {} and what is below", path.display())
+            }
+            Self::Tree {
+                path,
+                recursive: false,
+            } => write!(f, "the mount at {}", path.display()),
+            Self::Namespace { path, kind } => {
+                write!(f, "the {} namespace {}", kind.name(), path.display())
+            }
+            Self::Cgroup { hierarchy } => write!(f, "the container's cgroup in {hierarchy}"),
+            Self::StartSocket => f.write_str("the socket for the start"),
+            Self::HookOutput => f.write_str("a file for the output of hooks"),
+            Self::InitPidfd => f.write_str("the container's init process"),
+        }
+    }
+}
+
+fn ranges(maps: &[IdMapping]) -> String {
+    let range = |map: &IdMapping| format!("{}={}+{}", map.container_id, map.host_id, map.size);
+    maps.iter().map(range).collect::<Vec<_>>().join(" ")
+}
+
+/// The number of a mask, of which only the lower half is used.
+fn mask(kinds: u64) -> u32 {
+    u32::try_from(kinds).unwrap_or(0)
+}
+
+impl Plan {
+    /// The settings that are not steps, as names and values.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("namespaces", kinds(mask(self.namespaces))),
+            ("made at spawn", kinds(mask(self.clone_flags))),
+        ];
+        if let Some(IdMaps { uid, gid }) = &self.id_maps {
+            settings.push(("user ids", ranges(uid)));
+            settings.push(("group ids", ranges(gid)));
+        }
+        if !self.privileged {
+            settings.push(("privilege", "none on the host".to_owned()));
+        }
+        if let Some(path) = &self.cgroups_path {
+            settings.push(("cgroup", path.clone()));
+        }
+        if let Some(resources) = &self.resources {
+            settings.push((
+                "limits",
+                serde_json::to_string(resources).unwrap_or_default(),
+            ));
+        }
+        if let Some(score) = self.oom_score_adj {
+            settings.push(("OOM score", score.to_string()));
+        }
+        if let Some(profile) = &self.seccomp {
+            let action = profile
+                .default_action
+                .map_or("none", |action| action.name());
+            let rules = profile.syscalls.len();
+            settings.push(("filter", format!("{rules} rules, by default {action}")));
+        }
+        for (name, list) in self.hooks.lists() {
+            if !list.is_empty() && !matches!(name, "createContainer" | "startContainer") {
+                let paths = list.iter().map(|hook| hook.path.display().to_string());
+                settings.push((name, paths.collect::<Vec<_>>().join(" ")));
+            }
+        }
+        if self.keep_fds != 0 {
+            settings.push(("descriptors kept", self.keep_fds.to_string()));
+        }
+        settings
+    }
+}
+
+/// ` <mounts[3]>`, or nothing.
+struct From<'a>(&'a Origin);
+
+impl fmt::Display for From<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Origin::None => Ok(()),
+            origin => write!(f, "  <{origin}>"),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    /// For people: the settings, what is opened on the host, and the numbered steps, each with the
+    /// field of the configuration that it comes from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.settings() {
+            writeln!(f, "{name}: {value}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        writeln!(f, "opened on the host:")?;
+        for (slot, (source, origin)) in self.sources.iter().enumerate() {
+            writeln!(f, "{slot:>4}  {source}{}", From(origin))?;
+        }
+        writeln!(f, "steps:")?;
+        for (index, (step, origin)) in self.steps().enumerate() {
+            writeln!(f, "{index:>4}  {}{}", describe(&step), From(origin))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Plan {
+    /// For programs: the same as the text. The wording of `text` may change between versions.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let field = |origin: &Origin| match origin {
+            Origin::None => None,
+            origin => Some(origin.to_string()),
+        };
+        let names = |kinds_mask: u64| -> Vec<String> {
+            let names = kinds(mask(kinds_mask));
+            names
+                .split(", ")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let sources: Vec<_> = self
+            .sources
+            .iter()
+            .map(|(source, origin)| json!({"text": source.to_string(), "field": field(origin)}))
+            .collect();
+        let steps: Vec<_> = self
+            .steps()
+            .map(|(step, origin)| {
+                json!({"step": step.name(), "text": describe(&step), "field": field(origin)})
+            })
+            .collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("namespaces", &names(self.namespaces))?;
+        map.serialize_entry("madeAtSpawn", &names(self.clone_flags))?;
+        if let Some(IdMaps { uid, gid }) = &self.id_maps {
+            map.serialize_entry("uidMappings", uid)?;
+            map.serialize_entry("gidMappings", gid)?;
+        }
+        map.serialize_entry("privileged", &self.privileged)?;
+        map.serialize_entry("cgroupsPath", &self.cgroups_path)?;
+        map.serialize_entry("resources", &self.resources)?;
+        map.serialize_entry("oomScoreAdj", &self.oom_score_adj)?;
+        map.serialize_entry("seccomp", &self.seccomp)?;
+        map.serialize_entry("hooks", &self.hooks)?;
+        map.serialize_entry("process", &self.process)?;
+        map.serialize_entry("keptDescriptors", &self.keep_fds)?;
+        map.serialize_entry("warnings", &self.warnings)?;
+        map.serialize_entry("sources", &sources)?;
+        map.serialize_entry("steps", &steps)?;
+        map.end()
+    }
+}

@@ -1,0 +1,454 @@
+//! Steps 7 to 10: the root file system and the mounts.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use super::draft::{Draft, Handle, list, text};
+use super::mount_options::{Options, propagation_flags};
+use super::namespaces::Namespaces;
+use super::{Origin, Source, cgroup_mount};
+use crate::error::{Error, ErrorKind, Result};
+use crate::program::{List, Step};
+use crate::spec::{Mount, NamespaceKind, Propagation, Spec};
+
+/// Files of procfs that may be mounted over (runc's list): they describe the machine, and
+/// programs such as LXCFS show the container's share there instead.
+const OVER_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// How a tree comes to be that the caller does not open.
+#[derive(Clone, Debug)]
+pub(super) enum Make {
+    /// A copy of a mount of the host.
+    Copy { path: CString, recursive: bool },
+    /// A new file system.
+    New {
+        kind: CString,
+        source: CString,
+        options: Vec<u8>,
+        attributes: u64,
+        otherwise: CString,
+    },
+}
+
+/// A tree and where it goes.
+#[derive(Clone, Debug)]
+pub(super) struct Attachment {
+    pub(super) tree: Handle,
+    /// Absent: the caller opens it.
+    pub(super) make: Option<Make>,
+    pub(super) target: CString,
+    pub(super) set: u64,
+    pub(super) clear: u64,
+    pub(super) set_recursive: u64,
+    pub(super) clear_recursive: u64,
+    pub(super) propagation: (u64, bool),
+    pub(super) over_proc: bool,
+    pub(super) no_symlink: bool,
+}
+
+/// One thing to do inside the root file system.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Attach(Box<Attachment>),
+    Reattribute {
+        target: CString,
+        set: u64,
+        clear: u64,
+        recursive: bool,
+    },
+    Symlink {
+        target: CString,
+        path: CString,
+    },
+    ReplaceBySymlink {
+        target: CString,
+        path: CString,
+    },
+    Device {
+        path: CString,
+        mode: u32,
+        major: u32,
+        minor: u32,
+        uid: u32,
+        gid: u32,
+    },
+}
+
+/// An action with the field it comes from.
+pub(super) type Planned = (Action, Origin);
+
+/// What the planning of mounts depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) bundle: &'a Path,
+    pub(super) namespaces: &'a Namespaces,
+}
+
+impl Setting<'_> {
+    /// Whether the container's own privilege counts for less than the host's: in a user namespace.
+    pub(super) fn is_confined(&self, draft: &Draft<'_>) -> bool {
+        self.namespaces.has_user() || draft.host.user_namespace
+    }
+}
+
+/// A copy of the host's mount at `path`, made by whoever may.
+pub(super) fn copy(
+    draft: &mut Draft<'_>,
+    path: &Path,
+    recursive: bool,
+    origin: &Origin,
+) -> Result<(Handle, Option<Make>)> {
+    if draft.host.is_privileged() {
+        let source = Source::Tree {
+            path: path.to_owned(),
+            recursive,
+        };
+        return Ok((draft.receive(source, origin.clone()), None));
+    }
+    let path = text(path, origin)?;
+    Ok((draft.make(), Some(Make::Copy { path, recursive })))
+}
+
+/// Plans all mounts of the configuration.
+pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<Planned>> {
+    let mut planned = Vec::with_capacity(setting.spec.mounts.len() + 20);
+    for (index, mount) in setting.spec.mounts.iter().enumerate() {
+        let options = Options::parse(mount, index)?;
+        let origin = Origin::Element("mounts", index);
+        check_target(mount, index)?;
+        let target = text(&mount.destination, &origin)?;
+        if options.remount {
+            planned.extend(remount(&options, &target, &origin));
+            continue;
+        }
+        if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
+            planned.extend(cgroup_mount::gather(
+                setting, draft, mount, &options, &origin,
+            )?);
+            continue;
+        }
+        let attachment = match options.bind {
+            Some(recursive) => bind(setting, draft, mount, (&options, recursive, &origin))?,
+            None => filesystem(setting, draft, mount, &options, &origin)?,
+        };
+        planned.push((Action::Attach(Box::new(attachment)), origin));
+    }
+    Ok(planned)
+}
+
+/// Whether a mount may go to its destination, as far as that can be told from its name; the
+/// init program asks the kernel what really is there.
+fn check_target(mount: &Mount, index: usize) -> Result<()> {
+    let path = &mount.destination;
+    let fault = |words: &str| {
+        Err(
+            Error::new(ErrorKind::InvalidSpec, format!("{path:?} {words}"))
+                .with_field(format!("mounts[{index}].destination")),
+        )
+    };
+    if path.components().any(|part| part.as_os_str() == "..") {
+        return fault("contains `..`");
+    }
+    if path == Path::new("/") {
+        return fault("is the root itself");
+    }
+    if path.starts_with("/proc") && path != Path::new("/proc") && !is_over_proc(path) {
+        return fault("is inside /proc, where only few files may be mounted over");
+    }
+    Ok(())
+}
+
+fn is_over_proc(path: &Path) -> bool {
+    OVER_PROC.iter().any(|allowed| path == Path::new(allowed))
+}
+
+fn remount(options: &Options<'_>, target: &CString, origin: &Origin) -> Vec<Planned> {
+    [(options.own, false), (options.tree, true)]
+        .into_iter()
+        .filter(|(change, _)| *change != Default::default())
+        .map(|(change, recursive)| {
+            let (set, clear) = (change.set, change.clear);
+            (
+                Action::Reattribute {
+                    target: target.clone(),
+                    set,
+                    clear,
+                    recursive,
+                },
+                origin.clone(),
+            )
+        })
+        .collect()
+}
+
+fn bind(
+    setting: Setting<'_>,
+    draft: &mut Draft<'_>,
+    mount: &Mount,
+    (options, recursive, origin): (&Options<'_>, bool, &Origin),
+) -> Result<Attachment> {
+    let source = setting
+        .bundle
+        .join(mount.source.as_deref().unwrap_or(Path::new("")));
+    let (tree, make) = copy(draft, &source, recursive, origin)?;
+    let mut attachment = attach(mount, tree, make, origin)?;
+    // Options that only ask for what is the default leave the source's attributes alone: some may
+    // be locked, and engines write `rw` for every volume.
+    if options.own.set != 0 {
+        (attachment.set, attachment.clear) = (options.own.set, options.own.clear);
+    }
+    (attachment.set_recursive, attachment.clear_recursive) = (options.tree.set, options.tree.clear);
+    let inherited = || match setting.spec.linux.rootfs_propagation {
+        None | Some(Propagation::Slave | Propagation::RecursiveSlave) => (libc::MS_SLAVE, true),
+        Some(Propagation::Shared | Propagation::RecursiveShared) => (0, false),
+        Some(_) => (libc::MS_PRIVATE, true),
+    };
+    attachment.propagation = options
+        .propagation
+        .map_or_else(inherited, propagation_flags);
+    Ok(attachment)
+}
+
+/// An attachment without any change to the tree.
+pub(super) fn attach(
+    mount: &Mount,
+    tree: Handle,
+    make: Option<Make>,
+    origin: &Origin,
+) -> Result<Attachment> {
+    let kind = mount.kind.as_deref();
+    let special = matches!(kind, Some("proc" | "sysfs")) && !mount.is_bind();
+    Ok(Attachment {
+        tree,
+        make,
+        target: text(&mount.destination, origin)?,
+        set: 0,
+        clear: 0,
+        set_recursive: 0,
+        clear_recursive: 0,
+        propagation: (0, false),
+        over_proc: is_over_proc(&mount.destination)
+            || kind == Some("proc") && mount.destination == Path::new("/proc"),
+        no_symlink: special || mount.destination == Path::new("/dev"),
+    })
+}
+
+/// A new file system with the options of a mount.
+pub(super) fn new_filesystem(
+    mount: &Mount,
+    options: &Options<'_>,
+    (kind, data, otherwise): (&str, &[&str], &str),
+    origin: &Origin,
+) -> Result<Make> {
+    let source = mount.source.clone().unwrap_or_else(|| PathBuf::from(kind));
+    Ok(Make::New {
+        kind: text(kind, origin)?,
+        source: text(source, origin)?,
+        options: list(data, origin)?,
+        attributes: options.attributes(),
+        otherwise: text(otherwise, origin)?,
+    })
+}
+
+fn filesystem(
+    setting: Setting<'_>,
+    draft: &mut Draft<'_>,
+    mount: &Mount,
+    options: &Options<'_>,
+    origin: &Origin,
+) -> Result<Attachment> {
+    let Some(kind) = mount.kind.as_deref().filter(|kind| *kind != "none") else {
+        return Err(Error::new(
+            ErrorKind::InvalidSpec,
+            "required for a mount that is no bind mount",
+        )
+        .with_field(format!("{origin}.type")));
+    };
+    let otherwise = match kind {
+        _ if !setting.is_confined(draft) => "",
+        "proc" if !setting.namespaces.is_new(NamespaceKind::Pid) => "/proc",
+        "sysfs" => "/sys",
+        "cgroup2" => "/sys/fs/cgroup",
+        _ => "",
+    };
+    let make = new_filesystem(mount, options, (kind, &options.data, otherwise), origin)?;
+    let mut attachment = attach(mount, draft.make(), Some(make), origin)?;
+    if !otherwise.is_empty() {
+        // A copy of the host's mount does not start with the attributes of the new file system.
+        attachment.set = options.attributes();
+    }
+    if let Some(propagation) = options.propagation {
+        attachment.propagation = propagation_flags(propagation);
+    }
+    Ok(attachment)
+}
+
+/// The root file system.
+#[derive(Debug)]
+pub(super) struct RootTree {
+    tree: Handle,
+    make: Option<Make>,
+    path: CString,
+}
+
+impl RootTree {
+    pub(super) fn gather(root: &Path, draft: &mut Draft<'_>) -> Result<Self> {
+        let origin = Origin::Field("root.path");
+        let (tree, make) = copy(draft, root, true, &origin)?;
+        Ok(Self {
+            tree,
+            make,
+            path: text(root, &origin)?,
+        })
+    }
+}
+
+/// Writes the mounts: the trees, the root, what goes inside.
+pub(super) fn write(
+    setting: Setting<'_>,
+    draft: &mut Draft<'_>,
+    root: &RootTree,
+    planned: &[Planned],
+) {
+    let private = matches!(
+        setting.spec.linux.rootfs_propagation,
+        Some(
+            Propagation::Private
+                | Propagation::RecursivePrivate
+                | Propagation::Unbindable
+                | Propagation::RecursiveUnbindable
+        )
+    );
+    let propagation = if private {
+        libc::MS_PRIVATE
+    } else {
+        libc::MS_SLAVE
+    };
+    let from = Origin::Field("linux.rootfsPropagation");
+    let from = if private { from } else { Origin::None };
+    // A mount namespace that others live in is left as it is.
+    if setting.namespaces.is_new(NamespaceKind::Mount) {
+        draft.push(&Step::Propagation { propagation }, from);
+    }
+    let origin = Origin::Field("root.path");
+    write_make(draft, root.tree, root.make.as_ref(), &origin);
+    for (action, origin) in planned {
+        if let Action::Attach(attachment) = action {
+            write_make(draft, attachment.tree, attachment.make.as_ref(), origin);
+        }
+    }
+    draft.push(
+        &Step::Root {
+            tree: draft.slot(root.tree),
+            path: &root.path,
+            propagation,
+        },
+        origin,
+    );
+    for (action, origin) in planned {
+        write_action(draft, action, origin.clone());
+    }
+}
+
+/// Writes the step that makes a tree, if the caller does not open it.
+pub(super) fn write_make(
+    draft: &mut Draft<'_>,
+    tree: Handle,
+    make: Option<&Make>,
+    origin: &Origin,
+) {
+    let slot = draft.slot(tree);
+    match make {
+        None => {}
+        Some(Make::Copy { path, recursive }) => {
+            draft.push(
+                &Step::OpenTree {
+                    slot,
+                    path,
+                    recursive: *recursive,
+                },
+                origin.clone(),
+            );
+        }
+        Some(Make::New {
+            kind,
+            source,
+            options,
+            attributes,
+            otherwise,
+        }) => {
+            // The list was made of whole strings.
+            let Some(options) = List::new(options) else {
+                return;
+            };
+            let attributes = *attributes;
+            let step = Step::NewFilesystem {
+                slot,
+                kind,
+                source,
+                options,
+                attributes,
+                otherwise,
+            };
+            draft.push(&step, origin.clone());
+        }
+    }
+}
+
+fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
+    let step = match action {
+        Action::Attach(attachment) => Step::Attach {
+            slot: draft.slot(attachment.tree),
+            target: &attachment.target,
+            set: attachment.set,
+            clear: attachment.clear,
+            set_recursive: attachment.set_recursive,
+            clear_recursive: attachment.clear_recursive,
+            propagation: attachment.propagation.0,
+            propagation_recursive: attachment.propagation.1,
+            over_proc: attachment.over_proc,
+            no_symlink: attachment.no_symlink,
+        },
+        Action::Reattribute {
+            target,
+            set,
+            clear,
+            recursive,
+        } => Step::Reattribute {
+            target,
+            set: *set,
+            clear: *clear,
+            recursive: *recursive,
+        },
+        Action::Symlink { target, path } => Step::Symlink { target, path },
+        Action::ReplaceBySymlink { target, path } => Step::ReplaceBySymlink { target, path },
+        Action::Device {
+            path,
+            mode,
+            major,
+            minor,
+            uid,
+            gid,
+        } => Step::Device {
+            path,
+            mode: *mode,
+            major: *major,
+            minor: *minor,
+            uid: *uid,
+            gid: *gid,
+        },
+    };
+    draft.push(&step, origin);
+}

@@ -1,0 +1,179 @@
+//! Steps 1 to 6: into the namespaces.
+
+use super::draft::{Draft, Handle};
+use super::{IdMaps, Origin, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::program::{Gate, Step};
+use crate::spec::{Linux, Namespace, NamespaceKind};
+
+/// The `CLONE_NEW*` flag of a kind (`linux/sched.h`).
+pub(super) const fn flag(kind: NamespaceKind) -> u32 {
+    match kind {
+        NamespaceKind::Time => 0x80,
+        NamespaceKind::Mount => 0x0002_0000,
+        NamespaceKind::Cgroup => 0x0200_0000,
+        NamespaceKind::Uts => 0x0400_0000,
+        NamespaceKind::Ipc => 0x0800_0000,
+        NamespaceKind::User => 0x1000_0000,
+        NamespaceKind::Pid => 0x2000_0000,
+        NamespaceKind::Network => 0x4000_0000,
+    }
+}
+
+/// The order in which namespaces are joined: the user namespace first, as it gives the right to join
+/// the others.
+const ORDER: [NamespaceKind; 8] = [
+    NamespaceKind::User,
+    NamespaceKind::Mount,
+    NamespaceKind::Cgroup,
+    NamespaceKind::Ipc,
+    NamespaceKind::Uts,
+    NamespaceKind::Network,
+    NamespaceKind::Time,
+    NamespaceKind::Pid,
+];
+
+/// What the spawn itself makes; the others are unshared later. A cgroup namespace shows the cgroup
+/// that the process is in when it is made, and an ipc namespace must belong to the user namespace
+/// whose maps are written.
+const AT_SPAWN: [NamespaceKind; 5] = [
+    NamespaceKind::User,
+    NamespaceKind::Pid,
+    NamespaceKind::Mount,
+    NamespaceKind::Uts,
+    NamespaceKind::Network,
+];
+
+/// The namespaces of a container.
+#[derive(Clone, Debug)]
+pub(super) struct Namespaces {
+    /// Those to join, in order.
+    joined: Vec<(NamespaceKind, Handle, Origin)>,
+    /// Kinds that are new.
+    new: u32,
+    /// Kinds that the spawn makes.
+    pub(super) at_spawn: u32,
+    /// The maps of a new user namespace.
+    pub(super) id_maps: Option<IdMaps>,
+}
+
+impl Namespaces {
+    /// Finds out what is new and what is joined.
+    pub(super) fn gather(linux: &Linux, draft: &mut Draft<'_>) -> Result<Self> {
+        check(linux, draft)?;
+        let mut joined = Vec::new();
+        let mut new = 0;
+        for kind in ORDER {
+            let found = linux
+                .namespaces
+                .iter()
+                .enumerate()
+                .find(|(_, one)| one.kind == kind);
+            let Some((index, Namespace { path, .. })) = found else {
+                continue;
+            };
+            let Some(path) = path else {
+                new |= flag(kind);
+                continue;
+            };
+            let origin = Origin::Element("linux.namespaces", index);
+            let handle = draft.receive(
+                Source::Namespace {
+                    path: path.clone(),
+                    kind,
+                },
+                origin.clone(),
+            );
+            joined.push((kind, handle, origin));
+        }
+        let user_is_joined = joined.iter().any(|(kind, ..)| *kind == NamespaceKind::User);
+        let spawnable = AT_SPAWN.iter().fold(0, |kinds, kind| kinds | flag(*kind));
+        let id_maps = (new & flag(NamespaceKind::User) != 0).then(|| IdMaps {
+            uid: linux.uid_mappings.clone(),
+            gid: linux.gid_mappings.clone(),
+        });
+        Ok(Self {
+            joined,
+            new,
+            at_spawn: if user_is_joined { 0 } else { new & spawnable },
+            id_maps,
+        })
+    }
+
+    /// All kinds that differ from the caller's.
+    pub(super) fn all(&self) -> u32 {
+        self.joined
+            .iter()
+            .fold(self.new, |kinds, (kind, ..)| kinds | flag(*kind))
+    }
+
+    pub(super) fn is_new(&self, kind: NamespaceKind) -> bool {
+        self.new & flag(kind) != 0
+    }
+
+    pub(super) fn is_joined(&self, kind: NamespaceKind) -> bool {
+        self.joined.iter().any(|(joined, ..)| *joined == kind)
+    }
+
+    /// Whether the container has a user namespace other than the caller's.
+    pub(super) fn has_user(&self) -> bool {
+        self.all() & flag(NamespaceKind::User) != 0
+    }
+
+    pub(super) fn write(&self, draft: &mut Draft<'_>) {
+        draft.push(
+            &Step::Gate {
+                gate: Gate::Mapped as u32,
+            },
+            Origin::None,
+        );
+        if let Some(maps) = &self.id_maps {
+            let (uid, gid) = maps.identity();
+            draft.push(
+                &Step::Identity { uid, gid },
+                Origin::Field("linux.uidMappings"),
+            );
+        }
+        for (kind, handle, origin) in &self.joined {
+            let step = Step::Join {
+                namespace: draft.slot(*handle),
+                kinds: flag(*kind),
+            };
+            draft.push(&step, origin.clone());
+            if *kind == NamespaceKind::User {
+                draft.push(&Step::Identity { uid: 0, gid: 0 }, origin.clone());
+            }
+        }
+        let late = self.new & !self.at_spawn;
+        if late != 0 {
+            draft.push(
+                &Step::Unshare { kinds: late },
+                Origin::Field("linux.namespaces"),
+            );
+        }
+        if self.is_joined(NamespaceKind::Pid) || late & flag(NamespaceKind::Pid) != 0 {
+            draft.push(&Step::Respawn {}, Origin::Field("linux.namespaces"));
+        }
+        if self.is_new(NamespaceKind::Network) {
+            draft.push(&Step::Loopback {}, Origin::Field("linux.namespaces"));
+        }
+    }
+}
+
+fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
+    if linux.namespace(NamespaceKind::Mount).is_none() {
+        return Err(
+            Error::new(ErrorKind::Unsupported, "a mount namespace is needed")
+                .with_field("linux.namespaces")
+                .with_hint("without one the container's mounts would be made on the host"),
+        );
+    }
+    if !draft.host.is_privileged() && linux.namespace(NamespaceKind::User).is_none() {
+        return Err(Error::new(
+            ErrorKind::Denied,
+            "without CAP_SYS_ADMIN a container needs a user namespace",
+        )
+        .with_field("linux.namespaces"));
+    }
+    Ok(())
+}
