@@ -93,16 +93,21 @@ impl Workspace {
         Ok(self)
     }
 
-    /// Kills what is left of a container and removes its cgroups and state.
-    pub(crate) fn clear(&self, id: &str) {
-        let paths = self.hierarchies.iter().map(|path| path.join(id));
-        remove_all(&paths.filter(|path| path.exists()).collect::<Vec<_>>());
+    /// Kills what is left of these containers and removes their cgroups and state, without asking
+    /// their runtime.
+    pub(crate) fn clear(&self, ids: &[&str]) {
+        let below = |path: &PathBuf| ids.iter().map(|id| path.join(id)).collect::<Vec<_>>();
+        let paths: Vec<PathBuf> = self.hierarchies.iter().flat_map(below).collect();
+        paths.iter().for_each(|path| kill_all(path));
+        remove_all(&paths);
         for runtime in fs::read_dir(self.directory.join("state"))
             .into_iter()
             .flatten()
             .flatten()
         {
-            let _ = fs::remove_dir_all(runtime.path().join(id));
+            for id in ids {
+                let _ = fs::remove_dir_all(runtime.path().join(id));
+            }
         }
     }
 }
@@ -184,11 +189,15 @@ fn remove_tree(path: &Path) -> bool {
             remove_tree(&entry.path());
         }
     }
+    kill_all(path);
+    fs::remove_dir(path).is_ok()
+}
+
+fn kill_all(path: &Path) {
     let processes = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     for pid in processes.lines().filter_map(|line| line.parse().ok()) {
         if pid > 1 {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
-    fs::remove_dir(path).is_ok()
 }

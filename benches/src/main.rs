@@ -24,6 +24,7 @@ use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::process::{self, ExitCode};
 
 use arguments::{Action, Options};
@@ -45,10 +46,7 @@ fn main() -> ExitCode {
 
 fn perform(action: Action) -> Outcome<()> {
     match action {
-        Action::Help => {
-            print!("{}", arguments::HELP);
-            Ok(())
-        }
+        Action::Help => print(arguments::HELP),
         Action::Measure(options) => measure(options),
         Action::Trace(options) => show_trace(options),
         Action::Count(words) => count(&words),
@@ -76,13 +74,7 @@ fn measure(options: Options) -> Outcome<()> {
         );
     }
     let outcome = rows::measure(&mut bench);
-    print!("{}", report::table(&bench));
-    for table in &bench.appendix {
-        println!("\n{table}");
-    }
-    for note in &bench.notes {
-        println!("note: {note}");
-    }
+    print(&report::text(&bench))?;
     if let Some(path) = &bench.options.json {
         report::write_json(&bench, path)?;
     }
@@ -97,12 +89,11 @@ fn show_trace(options: Options) -> Outcome<()> {
     let bench = Bench::new(options, Workspace::new(hide_unified)?)?;
     for runtime in &bench.runtimes {
         let trace = rows::calls::once(&bench, runtime, &bench.options.verb)?;
-        println!(
-            "{} {}: {}",
-            runtime.name,
-            bench.options.verb,
-            trace::show(&trace, bench.options.all)
-        );
+        let text = trace::show(&trace, bench.options.all);
+        print(&format!(
+            "{} {}: {text}\n",
+            runtime.name, bench.options.verb
+        ))?;
     }
     Ok(())
 }
@@ -111,6 +102,11 @@ fn count(words: &[OsString]) -> Outcome<()> {
     let messages = env::temp_dir().join(format!("coracle-bench-{}", process::id()));
     let result = trace::count(words, &messages);
     fs::remove_file(&messages)?;
-    println!("{}", result?);
-    Ok(())
+    print(&format!("{}\n", result?))
+}
+
+/// Writes to stdout; a reader that went away is an error like others, after which all is cleaned up
+/// (the standard macro would panic).
+fn print(text: &str) -> Outcome<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }

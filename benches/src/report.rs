@@ -24,8 +24,20 @@ pub(crate) fn base(bench: &Bench) -> String {
     base.map_or_else(String::new, |name| (*name).to_owned())
 }
 
+/// The table, further tables and the notes.
+pub(crate) fn text(bench: &Bench) -> String {
+    let mut text = table(bench);
+    for table in &bench.appendix {
+        text.push_str(&format!("\n{table}"));
+    }
+    for note in &bench.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text
+}
+
 /// One line per runtime and quantity.
-pub(crate) fn table(bench: &Bench) -> String {
+fn table(bench: &Bench) -> String {
     let base = base(bench);
     let against = format!("× {base}");
     let mut table = Table::new(&[

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::Outcome;
@@ -97,7 +99,8 @@ impl Runtime {
         if let Ok(pid) = self.pid(bundle)
             && pid > 0
         {
-            let _ = self.command("kill", bundle).output();
+            // Not by the runtime's own `kill`, which may refuse.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             measure::wait_for(pid);
         }
         let _ = self.command("remove", bundle).output();

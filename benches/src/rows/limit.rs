@@ -59,7 +59,7 @@ fn starts(bench: &Bench, runtime: &Runtime, pages: u64) -> Outcome<bool> {
         reap();
         if !status.is_some_and(|status| status.success()) {
             runtime.remove(&bundle);
-            bench.workspace.clear(&bundle.id);
+            bench.workspace.clear(&[&bundle.id]);
             return Ok(false);
         }
     }

@@ -49,7 +49,8 @@ pub(crate) struct Plan<'a> {
     cgroup: Option<i32>,
     pure_v2: bool,
     listener: Option<i32>,
-    joined: bool,
+    /// A pidfd of the container's init, for an exec.
+    joined: Option<i32>,
 }
 
 impl<'a> Plan<'a> {
@@ -76,7 +77,7 @@ impl<'a> Plan<'a> {
             cgroup,
             pure_v2: v1.is_empty(),
             listener,
-            joined: false,
+            joined: None,
         })
     }
 
@@ -128,15 +129,10 @@ pub(crate) fn spawn_joined(mut plan: Plan<'_>, init: i32) -> Result<i32, String>
         "open a pidfd",
     )?;
     let pidfd = i32::try_from(pidfd).map_err(|e| e.to_string())?;
-    let cgroup = if plan.is_v2() {
-        libc::CLONE_NEWCGROUP
-    } else {
-        0
-    };
     // SAFETY: no pointers.
-    let result = unsafe { libc::setns(pidfd, NAMESPACES | cgroup) };
+    let result = unsafe { libc::setns(pidfd, NAMESPACES) };
     check(result, "join the namespaces")?;
-    plan.joined = true;
+    plan.joined = Some(pidfd);
     spawn(&plan, SHARED_UNTIL_EXEC)
 }
 
@@ -207,15 +203,28 @@ extern "C" fn main(plan: *const Plan<'_>) -> ! {
             c"join a cgroup",
         );
     }
-    if !plan.joined {
-        rootfs::enter(plan);
-        process::network();
+    match plan.joined {
+        None => {
+            rootfs::enter(plan);
+            process::network();
+        }
+        Some(pidfd) => join_cgroup_namespace(plan, pidfd),
     }
-    process::identity(!plan.joined);
+    process::identity(plan.joined.is_none());
     if let Some(listener) = plan.listener {
         wait_for_start(listener);
     }
     execute(plan.payload)
+}
+
+/// Last, because the kernel refuses to let a process be born in a cgroup from inside a namespace
+/// that does not show where its parent is.
+fn join_cgroup_namespace(plan: &Plan<'_>, pidfd: i32) {
+    if plan.is_v2() {
+        // SAFETY: no pointers.
+        let result = unsafe { libc::setns(pidfd, libc::CLONE_NEWCGROUP) };
+        step(result, c"join the cgroup namespace");
+    }
 }
 
 fn wait_for_start(listener: i32) {
