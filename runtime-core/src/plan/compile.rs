@@ -10,7 +10,9 @@ use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, m
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{Gate, List, Numbers, Slot, Step};
-use crate::spec::{Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported};
+use crate::spec::{
+    Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported, unsupported_process,
+};
 
 /// The oldest kernel: mount_setattr(2).
 const KERNEL: (u32, u32) = (5, 12);
@@ -74,6 +76,9 @@ impl Plan {
     ) -> Result<Self> {
         process.validate("process")?;
         check_kernel(host)?;
+        if let Some(error) = unsupported_process(process) {
+            return Err(error);
+        }
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
         let seccomp = container.seccomp.filter(|profile| !profile.is_empty());
@@ -261,16 +266,16 @@ impl<'a> Parts<'a> {
     }
 
     fn write_mounts(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
-        if let Some((tree, make)) = &self.null {
-            let origin = Origin::Field("linux.maskedPaths");
-            mounts::write_make(draft, *tree, make.as_ref(), &origin);
-        }
         let setting = Setting {
             spec,
             bundle: &options.bundle,
             namespaces: &self.namespaces,
         };
-        mounts::write(setting, draft, &self.root, &self.planned);
+        let null = self
+            .null
+            .as_ref()
+            .map(|(tree, make)| (*tree, make.as_ref()));
+        mounts::write(setting, draft, (&self.root, null), &self.planned);
     }
 
     fn write_start(&self, draft: &mut Draft<'_>) {
