@@ -9,8 +9,7 @@ use crate::runner::{Outcome, Verdict};
 #[derive(Debug, Default)]
 pub(crate) struct Expected(BTreeMap<String, String>);
 
-/// Reads `case-name: reason` lines; `#` starts a comment line. A reason that starts with
-/// `sometimes:` allows both outcomes (a race of the runtime).
+/// Reads `case-name: reason` lines; `#` starts a comment line.
 ///
 /// # Errors
 /// The file cannot be read, or a line has no reason.
@@ -40,17 +39,12 @@ impl Expected {
     /// The failing cases are exactly the listed ones (among those that ran).
     pub(crate) fn matches(&self, outcomes: &[Outcome]) -> bool {
         outcomes.iter().all(|outcome| {
-            let reason = self.reason(outcome.case.name);
+            let listed = self.reason(outcome.case.name).is_some();
             match outcome.verdict {
-                Verdict::Passed => reason.is_none_or(sometimes),
-                Verdict::Failed(_) => reason.is_some(),
+                Verdict::Passed => !listed,
+                Verdict::Failed(_) => listed,
                 Verdict::Skipped(_) => true,
             }
         })
     }
-}
-
-/// The case fails in some runs only.
-pub(crate) fn sometimes(reason: &str) -> bool {
-    reason.starts_with("sometimes:")
 }

@@ -10,9 +10,7 @@ use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, m
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{Gate, List, Numbers, Slot, Step};
-use crate::spec::{
-    Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported, unsupported_process,
-};
+use crate::spec::{Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported};
 
 /// The oldest kernel: mount_setattr(2).
 const KERNEL: (u32, u32) = (5, 12);
@@ -24,9 +22,11 @@ pub(crate) struct Container<'a> {
     pub(crate) namespaces: u64,
     /// The maps of its user namespace, if create made one.
     pub(crate) id_maps: Option<&'a IdMaps>,
-    /// The profile for the process.
-    pub(crate) seccomp: Option<&'a Seccomp>,
-    /// How many descriptors from 3 on the process keeps.
+    /// Whether a seccomp filter was recorded.
+    pub(crate) filter: bool,
+    /// How many descriptors from 3 on are sockets for the process (`sd_listen_fds(3)`).
+    pub(crate) listen_fds: u32,
+    /// How many more descriptors the process keeps.
     pub(crate) preserve_fds: u32,
 }
 
@@ -76,19 +76,15 @@ impl Plan {
     ) -> Result<Self> {
         process.validate("process")?;
         check_kernel(host)?;
-        if let Some(error) = unsupported_process(process) {
-            return Err(error);
-        }
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
-        let seccomp = container.seccomp.filter(|profile| !profile.is_empty());
         let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
         let payload = Payload {
             process,
-            seccomp: seccomp.is_some(),
+            seccomp: container.filter,
             user_namespace: has(NamespaceKind::User),
             id_maps: container.id_maps,
-            listen_fds: 0,
+            listen_fds: container.listen_fds,
             joining: Joining::Running,
         };
         draft.push(
@@ -119,8 +115,7 @@ impl Plan {
         payload.write_execution(&mut draft)?;
         Self::assemble(draft, |plan| {
             plan.namespaces = container.namespaces;
-            plan.seccomp = seccomp.cloned();
-            plan.keep_fds = container.preserve_fds;
+            plan.keep_fds = container.listen_fds.saturating_add(container.preserve_fds);
             plan.take_process(process);
         })
     }
@@ -266,16 +261,16 @@ impl<'a> Parts<'a> {
     }
 
     fn write_mounts(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
+        if let Some((tree, make)) = &self.null {
+            let origin = Origin::Field("linux.maskedPaths");
+            mounts::write_make(draft, *tree, make.as_ref(), &origin);
+        }
         let setting = Setting {
             spec,
             bundle: &options.bundle,
             namespaces: &self.namespaces,
         };
-        let null = self
-            .null
-            .as_ref()
-            .map(|(tree, make)| (*tree, make.as_ref()));
-        mounts::write(setting, draft, (&self.root, null), &self.planned);
+        mounts::write(setting, draft, &self.root, &self.planned);
     }
 
     fn write_start(&self, draft: &mut Draft<'_>) {

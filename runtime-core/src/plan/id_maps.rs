@@ -1,9 +1,11 @@
 //! The id maps of a user namespace.
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::IdMapping;
 
 /// What ids of the container are outside (user_namespaces(7)).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub(crate) struct IdMaps {
     /// User ids.
     pub(crate) uid: Vec<IdMapping>,

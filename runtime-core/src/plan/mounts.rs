@@ -319,7 +319,7 @@ impl RootTree {
 pub(super) fn write(
     setting: Setting<'_>,
     draft: &mut Draft<'_>,
-    (root, null): (&RootTree, Option<(Handle, Option<&Make>)>),
+    root: &RootTree,
     planned: &[Planned],
 ) {
     let private = matches!(
@@ -342,9 +342,6 @@ pub(super) fn write(
     if setting.namespaces.is_new(NamespaceKind::Mount) {
         draft.push(&Step::Propagation { propagation }, from);
     }
-    if let Some((tree, make)) = null {
-        write_make(draft, tree, make, &Origin::Field("linux.maskedPaths"));
-    }
     let origin = Origin::Field("root.path");
     write_make(draft, root.tree, root.make.as_ref(), &origin);
     for (action, origin) in planned {
@@ -366,7 +363,12 @@ pub(super) fn write(
 }
 
 /// Writes the step that makes a tree, if the caller does not open it.
-fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: &Origin) {
+pub(super) fn write_make(
+    draft: &mut Draft<'_>,
+    tree: Handle,
+    make: Option<&Make>,
+    origin: &Origin,
+) {
     let slot = draft.slot(tree);
     match make {
         None => {}

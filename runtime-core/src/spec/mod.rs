@@ -43,13 +43,16 @@ pub use process::{
 };
 pub use resources::Resources;
 pub use seccomp::Seccomp;
-pub use unsupported::{unsupported, unsupported_process};
+pub use unsupported::unsupported;
 
 use crate::error::{Error, ErrorKind, Result};
 use object::object;
 
 /// The major version of the runtime specification that is understood.
 pub const OCI_MAJOR_VERSION: u64 = 1;
+
+/// The version of the runtime specification that this library implements.
+pub const OCI_VERSION: &str = "1.3.0";
 
 object! {
     /// A container's configuration (config.md).

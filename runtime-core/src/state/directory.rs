@@ -18,7 +18,9 @@ use crate::id::ContainerId;
 /// The name of the socket on which the init program waits for `start`.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_NOFOLLOW);
 
 /// The open directory of a container below the state root.
 #[derive(Debug)]
@@ -44,14 +46,21 @@ impl Directory {
                 return Err(Error::new(ErrorKind::AlreadyExists, message)
                     .with_hint("delete it first or use another name"));
             }
-            Err(errno) => return Err(Error::system("make the state directory", errno as i32).with_path(path)),
+            Err(errno) => {
+                return Err(Error::system("make the state directory", errno as i32).with_path(path));
+            }
         }
         let fd = openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty())
             .attempt_on("open the state directory", &path)?;
         let fd = Flock::lock(fd, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| errno)
             .attempt_on("lock the state directory", &path)?;
-        Ok(Self { root: root_fd, path, id: id.clone(), fd })
+        Ok(Self {
+            root: root_fd,
+            path,
+            id: id.clone(),
+            fd,
+        })
     }
 
     /// Opens the directory of a container and takes its lock, waiting for other commands.
@@ -59,12 +68,31 @@ impl Directory {
     /// # Errors
     /// [`ErrorKind::NotFound`], or the failure of a system call.
     pub(crate) fn open_locked(root: &Path, id: &ContainerId) -> Result<Self> {
+        Self::open_with(root, id, FlockArg::LockExclusive)
+    }
+
+    /// The same with a lock that any number of commands can share, but none that changes the
+    /// container.
+    ///
+    /// # Errors
+    /// As [`Directory::open_locked`].
+    pub(crate) fn open_shared(root: &Path, id: &ContainerId) -> Result<Self> {
+        Self::open_with(root, id, FlockArg::LockShared)
+    }
+
+    fn open_with(root: &Path, id: &ContainerId, lock: FlockArg) -> Result<Self> {
         let unlocked = Reader::open(root, id)?;
         let path = unlocked.path;
-        let fd = Flock::lock(unlocked.fd, FlockArg::LockExclusive)
+        let fd = Flock::lock(unlocked.fd, lock)
             .map_err(|(_, errno)| errno)
             .attempt_on("lock the state directory", &path)?;
-        Self { root: unlocked.root, path, id: id.clone(), fd }.still_there()
+        Self {
+            root: unlocked.root,
+            path,
+            id: id.clone(),
+            fd,
+        }
+        .still_there()
     }
 
     /// The same, but while another command holds the lock, `meanwhile` is called every 10 ms, for at
@@ -84,7 +112,13 @@ impl Directory {
             match Flock::lock(reader.fd, FlockArg::LockExclusiveNonblock) {
                 Ok(fd) => {
                     let (root, path) = (reader.root, reader.path);
-                    return Self { root, path, id: id.clone(), fd }.still_there();
+                    return Self {
+                        root,
+                        path,
+                        id: id.clone(),
+                        fd,
+                    }
+                    .still_there();
                 }
                 Err((fd, Errno::EWOULDBLOCK)) if Instant::now() < end => {
                     meanwhile(&Reader { fd, ..reader });
@@ -93,7 +127,10 @@ impl Directory {
                 Err((_, Errno::EWOULDBLOCK)) => {
                     return Err(Error::new(
                         ErrorKind::TimedOut,
-                        format!("another command holds the lock of container {id:?}", id = id.as_str()),
+                        format!(
+                            "another command holds the lock of container {id:?}",
+                            id = id.as_str()
+                        ),
                     )
                     .with_path(reader.path));
                 }
@@ -107,8 +144,12 @@ impl Directory {
 
     /// A deletion that held the lock before us has removed the directory that we opened.
     fn still_there(self) -> Result<Self> {
-        let stat = nix::sys::stat::fstat(&self.fd).attempt_on("stat", &self.path)?;
-        if stat.st_nlink == 0 { Err(not_found(&self.id)) } else { Ok(self) }
+        let stat = nix::sys::stat::fstat(&self).attempt_on("stat", &self.path)?;
+        if stat.st_nlink == 0 {
+            Err(not_found(&self.id))
+        } else {
+            Ok(self)
+        }
     }
 
     /// The name of the container.
@@ -136,15 +177,15 @@ impl Directory {
         let path = self.path.join(name);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let fd = openat(&self.fd, temporary.as_str(), flags, mode).attempt_on("create", &path)?;
+        let fd = openat(self, temporary.as_str(), flags, mode).attempt_on("create", &path)?;
         let written = File::from(fd)
             .write_all(content)
             .attempt_on("write", &path)
             .and_then(|()| {
-                renameat(&self.fd, temporary.as_str(), &self.fd, name).attempt_on("rename", &path)
+                renameat(self, temporary.as_str(), self, name).attempt_on("rename", &path)
             });
         if written.is_err() {
-            let _half = unlinkat(&self.fd, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _half = unlinkat(self, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
     }
@@ -154,9 +195,11 @@ impl Directory {
     /// # Errors
     /// The failure of unlinkat.
     pub(crate) fn unlink(&self, name: &str) -> Result<()> {
-        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+        match unlinkat(self, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::system("remove", errno as i32).with_path(self.path.join(name))),
+            Err(errno) => {
+                Err(Error::system("remove", errno as i32).with_path(self.path.join(name)))
+            }
         }
     }
 
@@ -165,13 +208,21 @@ impl Directory {
     /// # Errors
     /// The failure of a system call.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", ".filter"] {
+        for name in [
+            "state.json",
+            "journal",
+            "filter",
+            START_SOCKET,
+            ".state.json",
+            ".filter",
+        ] {
             self.unlink(name)?;
         }
         match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::system("remove the state directory", errno as i32)
-                .with_path(&self.path)),
+            Err(errno) => {
+                Err(Error::system("remove the state directory", errno as i32).with_path(&self.path))
+            }
         }
     }
 
@@ -180,7 +231,7 @@ impl Directory {
     /// # Errors
     /// The failure of a system call.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        read(self.fd.as_fd(), &self.path, name)
+        read(self.as_fd(), &self.path, name)
     }
 }
 
@@ -208,12 +259,20 @@ impl Reader {
         let root_fd = match open(root, DIRECTORY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Err(not_found(id)),
-            Err(errno) => return Err(Error::system("open the state root", errno as i32).with_path(root)),
+            Err(errno) => {
+                return Err(Error::system("open the state root", errno as i32).with_path(root));
+            }
         };
         match openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Self { root: root_fd, path, fd }),
+            Ok(fd) => Ok(Self {
+                root: root_fd,
+                path,
+                fd,
+            }),
             Err(Errno::ENOENT) => Err(not_found(id)),
-            Err(errno) => Err(Error::system("open the state directory", errno as i32).with_path(path)),
+            Err(errno) => {
+                Err(Error::system("open the state directory", errno as i32).with_path(path))
+            }
         }
     }
 
@@ -233,7 +292,9 @@ impl Reader {
 
     /// Whether a command that changes the container is at work.
     pub(crate) fn is_locked(&self) -> bool {
-        let Ok(copy) = self.fd.try_clone() else { return false };
+        let Ok(copy) = self.fd.try_clone() else {
+            return false;
+        };
         matches!(
             Flock::lock(copy, FlockArg::LockSharedNonblock),
             Err((_, Errno::EWOULDBLOCK))
@@ -242,7 +303,10 @@ impl Reader {
 }
 
 fn not_found(id: &ContainerId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("container {:?} does not exist", id.as_str()))
+    Error::new(
+        ErrorKind::NotFound,
+        format!("container {:?} does not exist", id.as_str()),
+    )
 }
 
 fn read(directory: BorrowedFd<'_>, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
@@ -253,24 +317,35 @@ fn read(directory: BorrowedFd<'_>, path: &Path, name: &str) -> Result<Option<Vec
         Err(errno) => return Err(Error::system("open", errno as i32).with_path(path.join(name))),
     };
     let mut content = Vec::new();
-    File::from(fd).read_to_end(&mut content).attempt_on("read", &path.join(name))?;
+    File::from(fd)
+        .read_to_end(&mut content)
+        .attempt_on("read", &path.join(name))?;
     Ok(Some(content))
 }
 
 /// Opens the state root, making it (and its parents, 0711) where it is missing.
 fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
     if root.as_os_str().as_bytes() == b"/" {
-        return Err(Error::new(ErrorKind::InvalidSpec, "the state root cannot be the root directory"));
+        return Err(Error::new(
+            ErrorKind::InvalidSpec,
+            "the state root cannot be the root directory",
+        ));
     }
     match open(root, DIRECTORY, Mode::empty()) {
         Ok(fd) => return Ok(fd),
         Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(Error::system("open the state root", errno as i32).with_path(root)),
+        Err(errno) => {
+            return Err(Error::system("open the state root", errno as i32).with_path(root));
+        }
     }
     let mut made = PathBuf::new();
     for part in root.components() {
         made.push(part);
-        match mkdirat(AT_FDCWD, &made, Mode::S_IRWXU | Mode::S_IXGRP | Mode::S_IXOTH) {
+        match mkdirat(
+            AT_FDCWD,
+            &made,
+            Mode::S_IRWXU | Mode::S_IXGRP | Mode::S_IXOTH,
+        ) {
             Ok(()) | Err(Errno::EEXIST | Errno::EROFS | Errno::EACCES) => {}
             Err(errno) => {
                 return Err(Error::system("make the state root", errno as i32).with_path(made));

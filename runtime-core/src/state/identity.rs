@@ -12,7 +12,7 @@ use crate::error::{Attempt, Result};
 use crate::sys::pidfd;
 
 /// `PID_FS_MAGIC`: descriptors of processes have an inode each (Linux 6.9, cb12fd8e0dab).
-const PIDFS: i64 = 0x5049_4446;
+const PIDFS: u32 = 0x5049_4446;
 
 /// A process for good: its pid and what tells it from a later one of the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +31,23 @@ impl Identity {
     /// # Errors
     /// The failure of a system call, or a process that has ended.
     pub(crate) fn of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Self> {
-        let kind = fstatfs(pidfd).attempt("statfs of a pidfd")?.filesystem_type().0;
-        if i64::try_from(kind) == Ok(PIDFS) {
+        let kind = fstatfs(pidfd)
+            .attempt("statfs of a pidfd")?
+            .filesystem_type()
+            .0;
+        if u32::try_from(kind) == Ok(PIDFS) {
             let pidfd_inode = fstat(pidfd).attempt("stat of a pidfd")?.st_ino;
-            return Ok(Self { pid, pidfd_inode, start_time: 0 });
+            return Ok(Self {
+                pid,
+                pidfd_inode,
+                start_time: 0,
+            });
         }
-        Ok(Self { pid, pidfd_inode: 0, start_time: start_time(pid)? })
+        Ok(Self {
+            pid,
+            pidfd_inode: 0,
+            start_time: start_time(pid)?,
+        })
     }
 
     /// Opens the process; `None` if it has ended or its number belongs to another one. A zombie counts
@@ -77,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_process_is_itself_and_no_other() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .expect("sleep");
         let pid = i32::try_from(child.id()).expect("pid");
         let pidfd = pidfd::open(pid).expect("pidfd");
         let identity = Identity::of(pid, pidfd.as_fd()).expect("identity");

@@ -55,8 +55,9 @@ impl Journal {
     /// # Errors
     /// The failure of write: the announced act must not be done then.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<()> {
-        let mut line = serde_json::to_vec(entry)
-            .map_err(|error| Error::new(ErrorKind::System, format!("encode a journal line: {error}")))?;
+        let mut line = serde_json::to_vec(entry).map_err(|error| {
+            Error::new(ErrorKind::System, format!("encode a journal line: {error}"))
+        })?;
         line.push(b'\n');
         self.0.write_all(&line).attempt("write the journal")
     }

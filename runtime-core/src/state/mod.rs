@@ -17,7 +17,7 @@ mod identity;
 mod journal;
 mod record;
 
-pub(crate) use directory::{Directory, START_SOCKET};
+pub(crate) use directory::{Directory, Reader, START_SOCKET};
 pub(crate) use identity::Identity;
 pub(crate) use journal::{Entry, Journal};
-pub(crate) use record::Record;
+pub(crate) use record::{Record, VERSION};

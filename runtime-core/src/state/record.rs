@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use crate::cgroup;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::plan::{IdMaps, StateDocument};
 use crate::spec::{Hooks, Process};
 
 /// The version of the schema; raised when an older library could misread a newer record.
@@ -38,12 +40,15 @@ pub(crate) struct Record {
     pub(crate) cgroup: cgroup::Record,
     /// The `CLONE_NEW*` kinds of the namespaces that differ from the caller's.
     pub(crate) namespaces: u64,
+    /// The maps of the user namespace that was made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id_maps: Option<IdMaps>,
     /// The process settings, with which further processes are started.
     pub(crate) process: Option<Process>,
     /// The hooks that are still to run.
     pub(crate) hooks: Hooks,
-    /// `SECCOMP_FILTER_FLAG_*` of the file `filter`, if there is one.
-    pub(crate) filter_flags: Option<u32>,
+    /// Whether there is a file `filter`: the seccomp filter as the init program receives it.
+    pub(crate) filter: bool,
 }
 
 impl Record {
@@ -61,10 +66,29 @@ impl Record {
         if version.version > VERSION {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the state was written by a newer version (schema {})", version.version),
+                format!(
+                    "the state was written by a newer version (schema {})",
+                    version.version
+                ),
             ));
         }
         serde_json::from_slice(bytes).map_err(broken)
+    }
+
+    /// Whether the end of its init process is the end of all its processes.
+    pub(crate) fn has_pid_namespace(&self) -> bool {
+        self.namespaces & u64::from(libc::CLONE_NEWPID.cast_unsigned()) != 0
+    }
+
+    /// What hooks read of the container in this status.
+    pub(crate) fn document(&self, id: &ContainerId, status: &str) -> StateDocument {
+        StateDocument::new(
+            &self.oci_version,
+            id,
+            status,
+            &self.bundle,
+            &self.annotations,
+        )
     }
 
     /// The record as bytes.

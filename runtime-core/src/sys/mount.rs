@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use super::check;
 
@@ -26,17 +26,4 @@ pub(crate) fn open_tree(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is a NUL-terminated string that outlives the call.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
-}
-
-/// The same for the directory or file behind a descriptor.
-///
-/// # Errors
-/// As [`open_tree`].
-pub(crate) fn open_tree_at(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
-    let flags = OPEN_TREE_CLONE
-        | OPEN_TREE_CLOEXEC
-        | libc::AT_EMPTY_PATH.cast_unsigned()
-        | if recursive { AT_RECURSIVE } else { 0 };
-    // SAFETY: the empty path is a static NUL-terminated string.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, fd.as_raw_fd(), c"".as_ptr(), flags) })
 }

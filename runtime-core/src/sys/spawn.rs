@@ -131,10 +131,8 @@ impl Spawn<'_> {
         }
         let pid = i32::try_from(result).map_err(io::Error::other)?;
         // SAFETY: the kernel has stored a new descriptor there; nobody else owns it.
-        Ok(Spawned {
-            pid,
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        Ok(Spawned { pid, pidfd })
     }
 }
 
@@ -144,8 +142,8 @@ impl Spawn<'_> {
 /// `args` must describe a stack and a `pidfd` that stay valid while the caller is suspended, with
 /// `CLONE_VM | CLONE_VFORK` set; `shared` must be valid as long.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> isize {
-    let result: isize;
+unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> libc::c_long {
+    let result: libc::c_long;
     // SAFETY: the kernel keeps all registers but rax, rcx and r11. The child starts after `syscall` with
     // rax = 0 and rsp at the top of the new stack (16-byte aligned) and never comes back from `child`.
     unsafe {
@@ -158,7 +156,7 @@ unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> isize {
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") libc::SYS_clone3 => result,
             in("rdi") args,
             in("rsi") size_of::<CloneArgs>(),
             in("r12") shared,
@@ -175,8 +173,8 @@ unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> isize {
 /// # Safety
 /// As above.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> isize {
-    let result: isize;
+unsafe fn clone3(args: *mut CloneArgs, shared: *mut Child) -> libc::c_long {
+    let result: libc::c_long;
     // SAFETY: the kernel keeps all registers but x0. The child starts after `svc` with x0 = 0 and sp at
     // the top of the new stack (16-byte aligned) and never comes back from `child`.
     unsafe {

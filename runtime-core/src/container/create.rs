@@ -1,0 +1,346 @@
+//! Making a container: everything up to the point where only its start is missing.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::options::{Console, CreateOptions};
+use super::{Bundle, Container, Known, Runtime, pid_file};
+use crate::cgroup::{self, Entry as Member, Layout, Leftover, Manager};
+use crate::error::{Attempt, Context, Error, ErrorKind, Result};
+use crate::hooks::Environment;
+use crate::host::Host;
+use crate::id::ContainerId;
+use crate::launch::{self, Control, Gates, Process, Resolver};
+use crate::plan::{Plan, StateDocument};
+use crate::seccomp;
+use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
+use crate::sys::clock;
+use crate::sys::pidfd;
+use crate::sys::spawn::Spawn;
+
+/// What exists so far. Dropped before [`Creation::commit`], it is undone in the reverse order.
+struct Creation {
+    directory: Directory,
+    journal: Journal,
+    cgroup: Option<Box<dyn Manager>>,
+    process: Option<Process>,
+    committed: bool,
+}
+
+impl Creation {
+    fn begin(root: &Path, id: &ContainerId, bundle: &Path) -> Result<Self> {
+        let directory = Directory::create(root, id)?;
+        let opened = Journal::open(&directory).and_then(|mut journal| {
+            journal.append(&Entry::Creating {
+                bundle: bundle.to_owned(),
+            })?;
+            Ok(journal)
+        });
+        match opened {
+            Ok(journal) => Ok(Self {
+                directory,
+                journal,
+                cgroup: None,
+                process: None,
+                committed: false,
+            }),
+            Err(error) => {
+                let _undone = directory.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the cgroups and sets their limits.
+    fn join_cgroup(&mut self, plan: &Plan) -> Result<()> {
+        let record = Layout::detect()?.place(self.directory.id(), plan.cgroups_path.as_deref())?;
+        self.journal.append(&Entry::Cgroup(record.clone()))?;
+        let mut manager = cgroup::open(record)?;
+        let resources = plan.resources.clone().unwrap_or_default();
+        manager.create(&resources).context("create the cgroup")?;
+        let limited = manager.apply(&resources);
+        self.cgroup = Some(manager);
+        limited
+    }
+
+    fn commit(mut self) {
+        self.committed = true;
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        if let Some(process) = &self.process {
+            let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+            let _reaped = pidfd::wait(process.pidfd.as_fd());
+        }
+        let removed = self.cgroup.as_ref().map_or(Ok(()), |cgroup| {
+            cgroup.kill()?;
+            cgroup.delete(Leftover::Kill)
+        });
+        // With the journal in place, a deletion by force can finish what could not be done here.
+        if removed.is_ok() {
+            let _undone = self.directory.remove();
+        }
+    }
+}
+
+impl Resolver for Creation {
+    fn start_socket(&self) -> Result<PathBuf> {
+        Ok(self.directory.short_path(START_SOCKET))
+    }
+
+    fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
+        let found = self.cgroup.as_ref().and_then(|cgroup| {
+            cgroup::Layout::mount_points(cgroup.record())
+                .into_iter()
+                .find(|point| point.name == hierarchy)
+        });
+        found.map(|point| point.source).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("there is no cgroup hierarchy {hierarchy}"),
+            )
+        })
+    }
+
+    fn init(&self) -> Result<OwnedFd> {
+        Err(Error::new(
+            ErrorKind::WrongStatus,
+            "there is no init process yet",
+        ))
+    }
+}
+
+/// Serves the gates of an init program that becomes a container.
+struct CreateGates<'a> {
+    plan: &'a Plan,
+    document: &'a StateDocument,
+    bundle: &'a Path,
+    journal: &'a mut Journal,
+    cgroup: Option<&'a dyn Manager>,
+    member: Member,
+    console: &'a mut Console,
+    filter: Option<Vec<u8>>,
+}
+
+impl Gates for CreateGates<'_> {
+    fn mapped(&mut self, process: &Process) -> Result<()> {
+        self.journal.append(&Entry::Init(Identity::of(
+            process.pid,
+            process.pidfd.as_fd(),
+        )?))?;
+        self.cgroup
+            .map_or(Ok(()), |cgroup| cgroup.add(process.pid, self.member))
+    }
+
+    fn filter(&mut self) -> Result<Option<Vec<u8>>> {
+        self.filter = self
+            .plan
+            .seccomp
+            .as_ref()
+            .map(seccomp_message)
+            .transpose()?;
+        Ok(self.filter.clone())
+    }
+
+    fn mounted(&mut self, process: &Process) -> Result<()> {
+        let hooks = &self.plan.hooks;
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+            return Ok(());
+        }
+        let state = self.document.with_pid(process.pid);
+        for (kind, list) in [
+            ("prestart", &hooks.prestart),
+            ("createRuntime", &hooks.create_runtime),
+        ] {
+            let environment = Environment {
+                kind,
+                state: state.as_bytes(),
+                bundle: self.bundle,
+            };
+            environment.run(list, &mut |pid, pidfd| {
+                self.journal.append(&Entry::Hook(Identity::of(pid, pidfd)?))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn console(&mut self, master: OwnedFd) -> Result<()> {
+        self.console.accept(master)
+    }
+}
+
+/// The filter as the init program receives it: flags, then instructions.
+fn seccomp_message(profile: &crate::spec::Seccomp) -> Result<Vec<u8>> {
+    let filter = seccomp::compile(profile).map_err(|error| match error.field() {
+        Some(_) => error,
+        None => error.with_field("linux.seccomp"),
+    })?;
+    let mut message = filter.flags().to_ne_bytes().to_vec();
+    message.extend_from_slice(filter.as_bytes());
+    Ok(message)
+}
+
+/// Creates a container. See [`Runtime::create`].
+pub(super) fn create(
+    runtime: &Runtime,
+    id: &ContainerId,
+    bundle: &Bundle,
+    options: &CreateOptions,
+) -> Result<Container> {
+    let host = Host::read(bundle.spec())?;
+    let plan = runtime.plan_for(&host, id, bundle, options)?;
+    let mut console = Console::connect(&options.console, plan.terminal)?;
+    launch::check_kept(plan.keep_fds)?;
+    let mut creation = Creation::begin(runtime.root(), id, bundle.directory())?;
+    creation.join_cgroup(&plan)?;
+    let filter = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+    let record = record(&creation, plan, bundle, filter.is_some())?;
+    finish(runtime, creation, record, options, filter).map(|mut container| {
+        container.console = console.into_kept();
+        container
+    })
+}
+
+/// Starts the init program and serves it until it waits for the start; answers the filter.
+fn set_up(
+    runtime: &Runtime,
+    plan: &Plan,
+    bundle: &Bundle,
+    creation: &mut Creation,
+    console: &mut Console,
+) -> Result<Option<Vec<u8>>> {
+    let opened = launch::open_sources(plan, creation)?;
+    let (control, theirs) = Control::pair()?;
+    let program = launch::program(plan)?;
+    control.send_program(program.as_fd(), &opened.slots)?;
+    let unified = creation
+        .cgroup
+        .as_ref()
+        .map(|cgroup| cgroup.clone_fd())
+        .transpose()?
+        .flatten();
+    let member = if unified.is_some() {
+        Member::Cloned
+    } else {
+        Member::Moved
+    };
+    let process = spawn(runtime, plan, theirs.as_fd(), unified)?;
+    drop((theirs, opened.slots));
+    let document = document(bundle, creation.directory.id());
+    let process = creation.process.insert(process);
+    let mut gates = CreateGates {
+        plan,
+        document: &document,
+        bundle: bundle.directory(),
+        journal: &mut creation.journal,
+        cgroup: creation.cgroup.as_deref(),
+        member,
+        console,
+        filter: None,
+    };
+    let output = opened.hook_output.map(File::from);
+    launch::serve(plan, &control, process, &mut gates, output.as_ref())?;
+    Ok(gates.filter)
+}
+
+fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
+    let spec = bundle.spec();
+    let version = &spec.oci_version;
+    StateDocument::new(
+        version,
+        id,
+        "creating",
+        bundle.directory(),
+        &spec.annotations,
+    )
+}
+
+/// Spawns the init program with a plan's namespaces.
+pub(super) fn spawn(
+    runtime: &Runtime,
+    plan: &Plan,
+    control: BorrowedFd<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Process> {
+    let number = CString::new(control.as_raw_fd().to_string()).unwrap_or_default();
+    let keep = CString::new(plan.keep_fds.to_string()).unwrap_or_default();
+    let spawned = Spawn {
+        image: runtime.image()?.as_fd(),
+        args: [c"coracle-init", &number, &keep],
+        namespaces: plan.clone_flags,
+        cgroup,
+        control,
+        ambient: plan.id_maps.is_some(),
+    }
+    .run()
+    .attempt("start the init program")?;
+    Ok(Process {
+        pid: spawned.pid,
+        pidfd: spawned.pidfd,
+    })
+}
+
+/// What later commands need to know.
+fn record(creation: &Creation, plan: Plan, bundle: &Bundle, filter: bool) -> Result<Record> {
+    let process = creation
+        .process
+        .as_ref()
+        .ok_or_else(|| Error::new(ErrorKind::System, "the init program has not been started"))?;
+    let spec = bundle.spec();
+    Ok(Record {
+        version: VERSION,
+        oci_version: spec.oci_version.clone(),
+        bundle: bundle.directory().to_owned(),
+        rootfs: bundle.rootfs(),
+        created: clock::rfc3339(SystemTime::now()),
+        init: Identity::of(process.pid, process.pidfd.as_fd())?,
+        owner: nix::unistd::geteuid().as_raw(),
+        annotations: spec.annotations.clone(),
+        cgroup: creation
+            .cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.record().clone())
+            .unwrap_or_default(),
+        namespaces: plan.namespaces,
+        id_maps: plan.id_maps,
+        process: plan.process,
+        hooks: plan.hooks,
+        filter,
+    })
+}
+
+/// Writes the record and the pid file; from here on the container stays.
+fn finish(
+    runtime: &Runtime,
+    mut creation: Creation,
+    record: Record,
+    options: &CreateOptions,
+    filter: Option<Vec<u8>>,
+) -> Result<Container> {
+    if let Some(filter) = filter {
+        creation.directory.write("filter", &filter)?;
+    }
+    creation.directory.write("state.json", &record.encode()?)?;
+    if let Some(path) = &options.pid_file {
+        pid_file::write(path, record.init.pid)?;
+    }
+    let id = creation.directory.id().clone();
+    let pidfd = creation.process.take().map(|process| process.pidfd);
+    creation.commit();
+    let known = Known::Created(Box::new(record));
+    Ok(Container {
+        runtime: runtime.clone(),
+        id,
+        known,
+        pidfd,
+        console: None,
+    })
+}

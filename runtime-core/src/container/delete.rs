@@ -1,0 +1,170 @@
+//! Removing a container and everything that its creation has made.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::load::load;
+use super::{Container, Runtime, Status};
+use crate::cgroup::{self, Leftover};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::Environment;
+use crate::id::ContainerId;
+use crate::state::{Directory, Entry, Identity, Journal, Reader, Record};
+use crate::sys::pidfd;
+
+/// How long a killed process may take to end.
+const BOUND: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Deletes the container (runtime-spec, runtime.md "Delete"): kills what is left of it, removes its
+    /// cgroups, runs the poststop hooks and forgets it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`] for a running or paused container unless `force`; a process that
+    /// does not end, a cgroup that cannot be removed. The container stays known then.
+    pub fn delete(self, force: bool) -> Result<()> {
+        delete(&self.runtime, &self.id, force)
+    }
+}
+
+/// Deletes a container by name, whatever state its files are in.
+pub(super) fn delete(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
+    match remove(runtime, id, force) {
+        Err(error) if force && error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
+    let directory = if force {
+        Directory::seize(runtime.root(), id, BOUND, kill_creation)?
+    } else {
+        check_status(runtime, id)?;
+        Directory::open_locked(runtime.root(), id)?
+    };
+    let record = match directory
+        .read("state.json")?
+        .map(|bytes| Record::decode(&bytes))
+    {
+        Some(Ok(record)) => Some(record),
+        // A deletion by force lives on the journal alone.
+        Some(Err(_)) | None if force => None,
+        Some(Err(error)) => return Err(error),
+        None => None,
+    };
+    let entries = Journal::entries(&directory.read(Journal::name())?.unwrap_or_default());
+    end_processes(&entries)?;
+    remove_cgroups(&entries, record.as_ref())?;
+    if let Some(record) = &record {
+        run_poststop(record, id);
+    }
+    directory.remove()
+}
+
+fn check_status(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+    let container = load(runtime, id)?;
+    match container.status()? {
+        Status::Stopped | Status::Created => Ok(()),
+        status => Err(Error::new(
+            ErrorKind::WrongStatus,
+            format!("cannot delete container {id} that is not stopped: {status}"),
+        )
+        .with_hint("stop it or use --force")),
+    }
+}
+
+/// Kills what a running `create` waits for, so that it gives up the lock: hooks and the init program.
+fn kill_creation(reader: &Reader) {
+    let bytes = reader
+        .read(Journal::name())
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    for entry in Journal::entries(&bytes) {
+        kill_entry(&entry);
+    }
+}
+
+/// Kills the process of an entry, and with a hook its group.
+fn kill_entry(entry: &Entry) -> Option<OwnedFd> {
+    let (Entry::Init(identity) | Entry::Hook(identity)) = entry else {
+        return None;
+    };
+    let pidfd = identity.open_even_ended()?;
+    if matches!(entry, Entry::Hook(_)) {
+        let group = nix::unistd::Pid::from_raw(identity.pid);
+        let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    }
+    let _gone = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+    Some(pidfd)
+}
+
+/// Kills the recorded processes and waits until they have ended.
+fn end_processes(entries: &[Entry]) -> Result<()> {
+    for entry in entries {
+        if let Some(pidfd) = kill_entry(entry) {
+            wait_for_end(pidfd.as_fd(), entry)?;
+            // Only a parent can reap; for anybody else this answers ECHILD.
+            let _reaped = pidfd::try_wait(pidfd.as_fd());
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
+    let timeout = PollTimeout::try_from(BOUND).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+    match poll(&mut fds, timeout) {
+        Ok(1..) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        _ => {
+            let (Entry::Init(Identity { pid, .. }) | Entry::Hook(Identity { pid, .. })) = entry
+            else {
+                return Ok(());
+            };
+            Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("container init still running: pid {pid}"),
+            )
+            .with_hint("a frozen parent cgroup or a dead file server can hold it"))
+        }
+    }
+}
+
+/// Removes the cgroups of the record, which knows what became of them, or else of the journal.
+fn remove_cgroups(entries: &[Entry], record: Option<&Record>) -> Result<()> {
+    let journaled = entries.iter().rev().find_map(|entry| match entry {
+        Entry::Cgroup(record) => Some(record),
+        _ => None,
+    });
+    let Some(place) = record.map(|record| &record.cgroup).or(journaled) else {
+        return Ok(());
+    };
+    if place.is_empty() {
+        return Ok(());
+    }
+    let cgroup = cgroup::open(place.clone())?;
+    if !record.is_some_and(Record::has_pid_namespace) {
+        cgroup.kill()?;
+    }
+    cgroup.delete(Leftover::Kill)
+}
+
+/// A failing poststop hook changes nothing (runtime-spec, config.md "poststop"): it is only told.
+fn run_poststop(record: &Record, id: &ContainerId) {
+    if record.hooks.poststop.is_empty() {
+        return;
+    }
+    let state = record.document(id, "stopped").with_pid(0);
+    let environment = Environment {
+        kind: "poststop",
+        state: state.as_bytes(),
+        bundle: &record.bundle,
+    };
+    for hook in &record.hooks.poststop {
+        if let Err(error) = environment.run(std::slice::from_ref(hook), &mut |_, _| Ok(())) {
+            log::warn!("{error}");
+        }
+    }
+}

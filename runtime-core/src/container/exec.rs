@@ -1,0 +1,207 @@
+//! Starting a further process in a container.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use super::create::spawn;
+use super::options::{Console, ExecOptions};
+use super::wait::reap;
+use super::{Container, ExitStatus, Status, pid_file};
+use crate::cgroup::{Entry as Member, Manager};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::launch::{self, Control, Gates, Resolver};
+use crate::plan::{self, Plan};
+use crate::spec::Process;
+use crate::state::{Directory, Record};
+use crate::sys::pidfd;
+
+/// A process that was started in a container; a child of the calling process.
+#[derive(Debug)]
+pub struct ExecProcess {
+    process: launch::Process,
+    console: Option<OwnedFd>,
+}
+
+impl ExecProcess {
+    /// Its pid in the caller's pid namespace.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.pid
+    }
+
+    /// Its descriptor: readable (poll) once it has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.process.pidfd.as_fd()
+    }
+
+    /// Waits for its end and reaps it.
+    ///
+    /// # Errors
+    /// It was reaped already.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        reap(self.pidfd())
+    }
+
+    /// The master of its terminal, with [`ConsoleTarget::Keep`](super::ConsoleTarget::Keep).
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+}
+
+/// What an exec opens beyond the paths of its plan.
+struct InitOf<'a>(&'a Record);
+
+impl Resolver for InitOf<'_> {
+    fn start_socket(&self) -> Result<PathBuf> {
+        Err(Error::new(
+            ErrorKind::WrongStatus,
+            "a further process has no start socket",
+        ))
+    }
+
+    fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
+        let message = format!("a further process mounts no cgroup hierarchy {hierarchy}");
+        Err(Error::new(ErrorKind::WrongStatus, message))
+    }
+
+    fn init(&self) -> Result<OwnedFd> {
+        let message = "container not running: its init process has ended";
+        self.0
+            .init
+            .open()
+            .ok_or_else(|| Error::new(ErrorKind::WrongStatus, message))
+    }
+}
+
+/// Serves the gates of an init program that joins a container.
+struct ExecGates<'a> {
+    cgroup: Option<&'a dyn Manager>,
+    member: Member,
+    console: &'a mut Console,
+    filter: Option<Vec<u8>>,
+}
+
+impl Gates for ExecGates<'_> {
+    fn mapped(&mut self, process: &launch::Process) -> Result<()> {
+        self.cgroup
+            .map_or(Ok(()), |cgroup| cgroup.add(process.pid, self.member))
+    }
+
+    fn filter(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.filter.take())
+    }
+
+    fn mounted(&mut self, _process: &launch::Process) -> Result<()> {
+        Ok(())
+    }
+
+    fn console(&mut self, master: OwnedFd) -> Result<()> {
+        self.console.accept(master)
+    }
+}
+
+/// Kills the process on the way out unless it was started completely.
+struct Started(Option<launch::Process>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
+            let _reaped = pidfd::wait(process.pidfd.as_fd());
+        }
+    }
+}
+
+impl Container {
+    /// Starts a process in the container, which must be created, running or (with `ignore_paused`)
+    /// paused, and returns when its program has been executed.
+    ///
+    /// The process gets the settings of `process` and nothing else: begin with a copy of
+    /// [`Container::process`] to keep what the container was created with. The seccomp filter is always
+    /// that of the container.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`] for a stopped container; what the set-up or execve answers.
+    pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
+        let record = self.record()?;
+        let directory = Directory::open_shared(self.runtime.root(), &self.id)?;
+        match self.status()? {
+            Status::Created | Status::Running => {}
+            Status::Paused if options.ignore_paused => {}
+            Status::Paused => return Err(self.wrong_status("cannot exec in a paused container")),
+            _ => return Err(self.wrong_status("cannot exec in a stopped container")),
+        }
+        let filter = if record.filter {
+            directory.read("filter")?
+        } else {
+            None
+        };
+        if record.filter && filter.is_none() {
+            return Err(self.wrong_status("the recorded seccomp filter is missing"));
+        }
+        let joined = plan::Container {
+            namespaces: record.namespaces,
+            id_maps: record.id_maps.as_ref(),
+            filter: filter.is_some(),
+            listen_fds: options.listen_fds,
+            preserve_fds: options.preserve_fds,
+        };
+        let plan = Plan::compile_exec(process, joined, &Host::read_for(process)?)?;
+        let mut console = Console::connect(&options.console, plan.terminal)?;
+        launch::check_kept(plan.keep_fds)?;
+        let started = self.join(&plan, &mut console, filter)?;
+        if let Some(path) = &options.pid_file {
+            pid_file::write(path, started.0.as_ref().map_or(0, |process| process.pid))?;
+        }
+        let mut started = started;
+        let process = started.0.take().ok_or_else(|| self.not_running())?;
+        Ok(ExecProcess {
+            process,
+            console: console.into_kept(),
+        })
+    }
+
+    fn join(&self, plan: &Plan, console: &mut Console, filter: Option<Vec<u8>>) -> Result<Started> {
+        let record = self.record()?;
+        let opened = launch::open_sources(plan, &InitOf(record))?;
+        let cgroup = if record.cgroup.is_empty() {
+            None
+        } else {
+            Some(self.cgroup()?)
+        };
+        let (control, theirs) = Control::pair()?;
+        let program = launch::program(plan)?;
+        control.send_program(program.as_fd(), &opened.slots)?;
+        let unified = cgroup
+            .as_ref()
+            .map(|cgroup| cgroup.clone_fd())
+            .transpose()?
+            .flatten();
+        let member = if unified.is_some() {
+            Member::Cloned
+        } else {
+            Member::Moved
+        };
+        let mut started = Started(Some(spawn(&self.runtime, plan, theirs.as_fd(), unified)?));
+        drop((theirs, opened.slots));
+        let mut gates = ExecGates {
+            cgroup: cgroup.as_deref(),
+            member,
+            console,
+            filter,
+        };
+        let output = opened.hook_output.map(File::from);
+        if let Some(process) = &mut started.0 {
+            launch::serve(plan, &control, process, &mut gates, output.as_ref()).map_err(
+                |error| match self.running_record() {
+                    Ok(_) => error,
+                    Err(gone) => gone,
+                },
+            )?;
+        }
+        Ok(started)
+    }
+}

@@ -1,0 +1,68 @@
+//! Sending signals.
+
+use std::os::fd::AsFd;
+
+use super::{Container, Known, Signal, Status};
+use crate::error::{Attempt, Result};
+use crate::state::Identity;
+use crate::sys::pidfd;
+
+/// Who gets a signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KillTarget {
+    /// The init process.
+    #[default]
+    Init,
+    /// Every process in the container's cgroup.
+    All,
+}
+
+impl Container {
+    /// Sends a signal (runtime-spec, runtime.md "Kill").
+    ///
+    /// Without a pid namespace of its own the end of the init process does not end the others, so
+    /// `SIGKILL` goes to all of them then. It reaches processes of a paused container too.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) (`container not running`) unless it is
+    /// created, running or paused.
+    pub fn kill(&self, signal: Signal, target: KillTarget) -> Result<()> {
+        let record = match &self.known {
+            Known::Created(record) => record,
+            Known::Creating { .. } => return Err(self.not_running()),
+        };
+        let shared = !record.has_pid_namespace();
+        let all = target == KillTarget::All || (shared && signal == Signal::KILL);
+        if all && !record.cgroup.is_empty() {
+            return self.kill_all(signal, &record.init);
+        }
+        let pidfd = record.init.open().ok_or_else(|| self.not_running())?;
+        pidfd::send_signal(pidfd.as_fd(), signal.number()).attempt("send the signal")?;
+        if signal == Signal::KILL && self.status()? == Status::Paused {
+            self.cgroup()?.thaw()?;
+        }
+        Ok(())
+    }
+
+    fn kill_all(&self, signal: Signal, init: &Identity) -> Result<()> {
+        let cgroup = self.cgroup()?;
+        if init.open().is_none() && cgroup.processes()?.is_empty() {
+            return Err(self.not_running());
+        }
+        if signal == Signal::KILL {
+            return cgroup.kill();
+        }
+        for pid in cgroup.processes()? {
+            // One that has ended since the list was read needs no signal.
+            let sent = pidfd::open(pid)
+                .and_then(|process| pidfd::send_signal(process.as_fd(), signal.number()));
+            match sent {
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                    return Err(error).attempt("send the signal");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

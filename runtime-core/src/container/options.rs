@@ -1,0 +1,125 @@
+//! What the caller chooses besides the configuration.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use crate::console;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Options of [`Runtime::create`](crate::Runtime::create).
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct CreateOptions {
+    /// Where the master of the terminal goes if the configuration asks for one.
+    pub console: ConsoleTarget,
+    /// A file that gets the pid of the init process, replaced atomically before `create` returns.
+    pub pid_file: Option<PathBuf>,
+    /// How many of the caller's descriptors the payload keeps: those from 3 + `listen_fds` on.
+    pub preserve_fds: u32,
+    /// How many descriptors from 3 on are sockets for the payload (sd_listen_fds(3)); `LISTEN_FDS` and
+    /// `LISTEN_PID` are set in its environment.
+    pub listen_fds: u32,
+    /// Change the root without pivot_root, for hosts whose root is a ramdisk.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// The payload's standard input, output and error.
+    pub stdio: Stdio,
+}
+
+/// Options of [`Container::exec`](crate::Container::exec).
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ExecOptions {
+    /// Where the master of the terminal goes if the process asks for one.
+    pub console: ConsoleTarget,
+    /// A file that gets the pid of the process, replaced atomically before `exec` returns.
+    pub pid_file: Option<PathBuf>,
+    /// As in [`CreateOptions`].
+    pub preserve_fds: u32,
+    /// As in [`CreateOptions`].
+    pub listen_fds: u32,
+    /// The process's standard input, output and error.
+    pub stdio: Stdio,
+    /// Start it although the container is paused: it runs once the container is resumed.
+    pub ignore_paused: bool,
+}
+
+/// Where the master of a new terminal goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConsoleTarget {
+    /// Nowhere: a terminal must not be asked for.
+    #[default]
+    None,
+    /// To whoever listens on this unix stream socket, as one message with the descriptor.
+    Socket(PathBuf),
+    /// To the caller: [`Container::take_console`](crate::Container::take_console).
+    Keep,
+}
+
+/// The payload's standard input, output and error.
+#[derive(Debug, Default)]
+pub enum Stdio {
+    /// The caller's own.
+    #[default]
+    Inherit,
+    /// These.
+    Fds {
+        /// Standard input.
+        stdin: OwnedFd,
+        /// Standard output.
+        stdout: OwnedFd,
+        /// Standard error.
+        stderr: OwnedFd,
+    },
+}
+
+/// A console target that was checked against the process and is connected.
+#[derive(Debug)]
+pub(super) enum Console {
+    None,
+    Socket(UnixStream),
+    Keep(Option<OwnedFd>),
+}
+
+impl Console {
+    /// Connects the target.
+    pub(super) fn connect(target: &ConsoleTarget, terminal: bool) -> Result<Self> {
+        match (target, terminal) {
+            (ConsoleTarget::None, true) => Err(Error::new(
+                ErrorKind::InvalidSpec,
+                "cannot allocate tty if runc will detach without setting console socket",
+            )
+            .with_field("process.terminal")),
+            (ConsoleTarget::Socket(_), false) => Err(Error::new(
+                ErrorKind::InvalidSpec,
+                "cannot use console socket if runc will not detach or allocate tty",
+            )
+            .with_field("process.terminal")),
+            (ConsoleTarget::Socket(path), true) => console::connect(path).map(Self::Socket),
+            (ConsoleTarget::Keep, _) => Ok(Self::Keep(None)),
+            (ConsoleTarget::None, false) => Ok(Self::None),
+        }
+    }
+
+    /// Takes the master that the init program has sent.
+    pub(super) fn accept(&mut self, master: OwnedFd) -> Result<()> {
+        match self {
+            Self::Socket(socket) => console::send(socket, &master),
+            Self::Keep(kept) => {
+                *kept = Some(master);
+                Ok(())
+            }
+            Self::None => Ok(()),
+        }
+    }
+
+    /// The master that was kept.
+    pub(super) fn into_kept(self) -> Option<OwnedFd> {
+        match self {
+            Self::Keep(master) => master,
+            Self::None | Self::Socket(_) => None,
+        }
+    }
+}

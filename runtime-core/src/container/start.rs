@@ -1,0 +1,86 @@
+//! Letting the program of a created container run.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use super::{Container, Status};
+use crate::error::{Attempt, Context, Result};
+use crate::hooks::Environment;
+use crate::launch::{Message, explain_start};
+use crate::program::{REPORT_TEXT, Report};
+use crate::state::{Directory, START_SOCKET};
+use crate::sys::{self, pidfd};
+
+impl Container {
+    /// Starts the program and runs the poststart hooks (runtime-spec, runtime.md "Start").
+    ///
+    /// Returns once execve has succeeded: a program that cannot be executed is an error here. A failed
+    /// poststart hook kills the container.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) unless the container is created;
+    /// what the startContainer hooks or execve answer.
+    pub fn start(&self) -> Result<()> {
+        let record = self.record()?;
+        let directory = self.lock()?;
+        match self.status()? {
+            Status::Created => {}
+            Status::Stopped => {
+                return Err(self.wrong_status("cannot start a container that has stopped"));
+            }
+            Status::Paused => {
+                return Err(self.wrong_status("cannot start a container in the paused state"));
+            }
+            _ => return Err(self.wrong_status("cannot start an already running container")),
+        }
+        self.release(&directory)?;
+        if record.hooks.poststart.is_empty() {
+            return Ok(());
+        }
+        let state = record
+            .document(&self.id, "running")
+            .with_pid(record.init.pid);
+        let environment = Environment {
+            kind: "poststart",
+            state: state.as_bytes(),
+            bundle: &record.bundle,
+        };
+        environment
+            .run(&record.hooks.poststart, &mut |_, _| Ok(()))
+            .inspect_err(|_| {
+                if let Some(pidfd) = record.init.open() {
+                    let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+                }
+            })
+    }
+
+    /// Connects to the init program and waits for its execve.
+    fn release(&self, directory: &Directory) -> Result<()> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let connection = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
+            .attempt("make a socket")?;
+        let path = directory.short_path(START_SOCKET);
+        let address = UnixAddr::new(&path).attempt_on("name the start socket", &path)?;
+        match connect(connection.as_raw_fd(), &address) {
+            Ok(()) => {}
+            Err(Errno::ECONNREFUSED) => {
+                // Somebody else's start was killed after it had connected.
+                directory.unlink(START_SOCKET)?;
+                return Err(self.wrong_status("cannot start an already running container"));
+            }
+            Err(errno) => return Err(errno).attempt("connect to the init program"),
+        }
+        directory.unlink(START_SOCKET)?;
+        let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
+        let (length, _none) = sys::socket::receive(connection.as_fd(), &mut buffer)
+            .attempt("wait for the program to be executed")?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        match Message::decode(bytes, None) {
+            None => Ok(()),
+            Some(message) => Err(explain_start(self.process(), &message))
+                .context(format!("start container {}", self.id)),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The socket between the caller and the init program.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+};
+
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::program::{FDS_PER_MESSAGE, REPORT_TEXT, Report};
+use crate::sys::socket;
+
+/// The caller's end.
+#[derive(Debug)]
+pub(crate) struct Control(OwnedFd);
+
+/// What the init program says.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The fixed part.
+    pub(crate) report: Report,
+    /// Words of the kernel or of the init program, often none.
+    pub(crate) text: String,
+    /// A descriptor that came along.
+    pub(crate) fd: Option<OwnedFd>,
+}
+
+impl Message {
+    /// Reads a message; `None` for bytes that are none.
+    pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Self> {
+        let (report, text) = Report::from_bytes(bytes)?;
+        Some(Self {
+            report,
+            text: String::from_utf8_lossy(text).into_owned(),
+            fd,
+        })
+    }
+}
+
+impl Control {
+    /// A socket and its other end, which is for the init program.
+    ///
+    /// # Errors
+    /// The failure of socketpair.
+    pub(crate) fn pair() -> Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .attempt("make a pair of sockets")?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// Sends the program and the descriptors of its slots; they wait in the socket until the init
+    /// program has started.
+    ///
+    /// # Errors
+    /// The failure of sendmsg.
+    pub(crate) fn send_program(&self, program: BorrowedFd<'_>, slots: &[OwnedFd]) -> Result<()> {
+        let mut fds: Vec<RawFd> = Vec::with_capacity(slots.len() + 1);
+        fds.push(program.as_raw_fd());
+        fds.extend(slots.iter().map(AsRawFd::as_raw_fd));
+        for batch in fds.chunks(FDS_PER_MESSAGE) {
+            self.send_with(b"p", batch)?;
+        }
+        Ok(())
+    }
+
+    /// Sends one message: leave to pass a gate, or the filter.
+    ///
+    /// # Errors
+    /// The failure of sendmsg; `EPIPE` when the init program has ended.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<()> {
+        self.send_with(bytes, &[])
+    }
+
+    fn send_with(&self, bytes: &[u8], fds: &[RawFd]) -> Result<()> {
+        let rights = [ControlMessage::ScmRights(fds)];
+        let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            control,
+            flags,
+            None,
+        )
+        .attempt("send to the init program")
+        .map(drop)
+    }
+
+    /// Waits for the next message; `None` when the init program has closed its end or ended.
+    ///
+    /// # Errors
+    /// The failure of recvmsg, or a message that is none.
+    pub(crate) fn receive(&self) -> Result<Option<Message>> {
+        let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
+        let (length, fds) = socket::receive(self.0.as_fd(), &mut buffer)
+            .attempt("receive from the init program")?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let message = Message::decode(bytes, fds.into_iter().next());
+        message.map(Some).ok_or_else(|| {
+            Error::new(
+                ErrorKind::System,
+                "the init program sent a malformed report",
+            )
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! The words for what the init program reports: it sends numbers, the plan has the meaning.
+
+use std::fs::File;
+
+use super::control::Message;
+use crate::error::{Error, ErrorKind};
+use crate::hooks;
+use crate::plan::{Plan, describe};
+use crate::program::{Op, Step, Verified};
+use crate::spec::Process;
+
+/// The error behind a [`FAILED`](crate::program::Report::FAILED) report. `output` holds what a hook
+/// inside the container has printed.
+pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> Error {
+    let report = message.report;
+    let index = usize::try_from(report.step).unwrap_or(usize::MAX);
+    let Some((step, origin)) = plan.steps().nth(index) else {
+        return Error::system(Op::text(report.op), report.errno).context("start the init program");
+    };
+    let error = match (report.op, step) {
+        (op, Step::FindExecutable { name, .. }) if op == Op::Lookup as u32 => {
+            return executable(&name.to_string_lossy(), report.errno);
+        }
+        (op, Step::Execute { args, .. }) if op == Op::Execute as u32 => {
+            let name = args
+                .iter()
+                .next()
+                .map(|name| name.to_string_lossy().into_owned());
+            return executable(&name.unwrap_or_default(), report.errno);
+        }
+        (
+            op,
+            Step::RunHook {
+                path, timeout_ms, ..
+            },
+        ) => {
+            let how = hook_end(op, &report, timeout_ms);
+            let tail = output.map(hooks::tail).unwrap_or_default();
+            Error::new(
+                ErrorKind::Hook,
+                format!("hook {} {how}{tail}", path.to_string_lossy()),
+            )
+        }
+        (op, _) if op == Op::Verify as u32 => {
+            let what = verified(report.detail);
+            Error::new(
+                ErrorKind::Denied,
+                format!("the process does not have the {what} it was given"),
+            )
+        }
+        _ => {
+            let error = Error::system(operation(message), report.errno);
+            error.with_step(format!("step {index}: {}", describe(&step)))
+        }
+    };
+    origin.blame(error)
+}
+
+/// The error behind a report on the start connection, when the plan is gone: only the words of the
+/// steps that follow the start are needed.
+pub(crate) fn explain_start(process: Option<&Process>, message: &Message) -> Error {
+    let report = message.report;
+    if report.op == Op::Execute as u32 {
+        let name = process.and_then(|process| process.args.first());
+        return executable(name.map_or("", String::as_str), report.errno);
+    }
+    if report.op == Op::Hook as u32 || report.op == Op::HookTimeout as u32 {
+        let how = hook_end(report.op, &report, 0);
+        return Error::new(ErrorKind::Hook, format!("a hook {how}"))
+            .with_field("hooks.startContainer");
+    }
+    Error::system(operation(message), report.errno)
+}
+
+/// The operation and, where the kernel or the init program has said more, its words.
+fn operation(message: &Message) -> String {
+    let operation = Op::text(message.report.op);
+    let said = message.text.trim();
+    if said.is_empty() {
+        operation.to_owned()
+    } else {
+        format!("{operation} ({said})")
+    }
+}
+
+/// Engines match on these texts, which are those of runc.
+fn executable(name: &str, errno: i32) -> Error {
+    let why = match errno {
+        libc::ENOENT if name.contains('/') => format!("stat {name}: no such file or directory"),
+        libc::ENOENT => "executable file not found in $PATH".to_owned(),
+        libc::EISDIR => "is a directory".to_owned(),
+        errno => crate::error::errno_text(errno),
+    };
+    let message = format!("exec: {name:?}: {why}");
+    Error::new(ErrorKind::Executable, message).with_field("process.args")
+}
+
+fn hook_end(op: u32, report: &crate::program::Report, timeout_ms: u64) -> String {
+    if op == Op::HookTimeout as u32 {
+        return format!("killed after its timeout of {} s", timeout_ms / 1000);
+    }
+    if op != Op::Hook as u32 || report.errno != 0 {
+        return format!("cannot be run: {}", crate::error::errno_text(report.errno));
+    }
+    let status = i32::try_from(report.detail).unwrap_or(-1);
+    if libc::WIFSIGNALED(status) {
+        format!("was killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("failed with exit status {}", libc::WEXITSTATUS(status))
+    }
+}
+
+fn verified(detail: u64) -> &'static str {
+    const UID: u64 = Verified::Uid as u64;
+    const GID: u64 = Verified::Gid as u64;
+    const GROUPS: u64 = Verified::Groups as u64;
+    const CAPABILITIES: u64 = Verified::Capabilities as u64;
+    match detail {
+        UID => "user id",
+        GID => "group id",
+        GROUPS => "supplementary groups",
+        CAPABILITIES => "capabilities",
+        _ => "no_new_privs bit",
+    }
+}

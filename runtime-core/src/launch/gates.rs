@@ -1,0 +1,150 @@
+//! Serving the init program: what the caller does at each gate, and what it is told.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use super::control::{Control, Message};
+use super::failure::explain;
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::idmap;
+use crate::plan::Plan;
+use crate::program::{Gate, Report};
+use crate::sys::pidfd::{self, Ended};
+use crate::sys::process::{Limits, limits, set_limits};
+
+/// The init program's process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Its number in the caller's pid namespace.
+    pub(crate) pid: i32,
+    /// Its descriptor.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// What is done at the gates beyond what the plan says.
+pub(crate) trait Gates {
+    /// The process exists and has not touched anything yet: record it, move it to its cgroups.
+    fn mapped(&mut self, process: &Process) -> Result<()>;
+    /// The seccomp filter as the init program receives it, worked out while that mounts.
+    fn filter(&mut self) -> Result<Option<Vec<u8>>>;
+    /// The mounts are made, the root is not changed yet: run hooks.
+    fn mounted(&mut self, process: &Process) -> Result<()>;
+    /// The master of the terminal has arrived.
+    fn console(&mut self, master: OwnedFd) -> Result<()>;
+}
+
+/// Serves the init program until it is ready for the start, or has executed its payload.
+///
+/// # Errors
+/// What the init program reports, what a gate answers; or the way it died without a report. The
+/// process is still to be killed and reaped then.
+pub(crate) fn serve(
+    plan: &Plan,
+    control: &Control,
+    process: &mut Process,
+    gates: &mut dyn Gates,
+    hook_output: Option<&File>,
+) -> Result<()> {
+    let mut filter = None;
+    let mut executed = true;
+    while let Some(message) = control.receive()? {
+        match message.report.tag {
+            Report::GATE if message.report.detail == Gate::Mapped as u64 => {
+                pass_mapped(plan, process, gates)?;
+                control.send(b"g")?;
+                filter = gates.filter()?;
+                if !plan.has_gate(Gate::Mounted) {
+                    send_filter(control, filter.as_deref())?;
+                }
+            }
+            Report::GATE if message.report.detail == Gate::Mounted as u64 => {
+                gates.mounted(process)?;
+                control.send(b"g")?;
+                send_filter(control, filter.as_deref())?;
+            }
+            Report::GATE => {
+                executed = false;
+                break;
+            }
+            Report::RESPAWNED => respawned(process, message)?,
+            Report::CONSOLE => gates.console(descriptor(message)?)?,
+            _ => return Err(explain(plan, &message, hook_output)),
+        }
+    }
+    if executed && plan.has_gate(Gate::Ready) {
+        return Err(died(process));
+    }
+    Ok(())
+}
+
+fn send_filter(control: &Control, filter: Option<&[u8]>) -> Result<()> {
+    filter.map_or(Ok(()), |filter| control.send(filter))
+}
+
+fn pass_mapped(plan: &Plan, process: &Process, gates: &mut dyn Gates) -> Result<()> {
+    if let Some(maps) = &plan.id_maps {
+        idmap::apply(maps, process.pid, plan.privileged)?;
+    }
+    gates.mapped(process)?;
+    if let Some(score) = plan.oom_score_adj {
+        let path = PathBuf::from(format!("/proc/{}/oom_score_adj", process.pid));
+        std::fs::write(&path, score.to_string())
+            .attempt_on("write", &path)
+            .map_err(|error| error.with_field("process.oomScoreAdj"))?;
+    }
+    for (index, rlimit) in plan.rlimits.iter().enumerate() {
+        raise(process.pid, rlimit.resource.number(), rlimit.hard)
+            .map_err(|error| error.with_field(format!("process.rlimits[{index}]")))?;
+    }
+    Ok(())
+}
+
+/// Raises a hard limit from outside, where the caller's privilege counts; the init program sets the exact
+/// values last, as a low limit would break the set-up itself.
+fn raise(pid: i32, resource: u32, hard: u64) -> Result<()> {
+    let current = limits(pid, resource).attempt("read a resource limit")?;
+    if hard <= current.hard {
+        return Ok(());
+    }
+    set_limits(
+        pid,
+        resource,
+        Limits {
+            soft: current.soft,
+            hard,
+        },
+    )
+    .attempt("raise the hard limit")
+    .map_err(|error| error.with_hint(format!("the runtime's own hard limit is {}", current.hard)))
+}
+
+fn respawned(process: &mut Process, message: Message) -> Result<()> {
+    let pid = i32::try_from(message.report.detail)
+        .map_err(|_wide| Error::new(ErrorKind::System, "the init program reported no pid"))?;
+    let pidfd = descriptor(message)?;
+    let old = std::mem::replace(process, Process { pid, pidfd });
+    pidfd::wait(old.pidfd.as_fd())
+        .attempt("wait for the first init process")
+        .map(drop)
+}
+
+fn descriptor(message: Message) -> Result<OwnedFd> {
+    message
+        .fd
+        .ok_or_else(|| Error::new(ErrorKind::System, "a descriptor is missing in a report"))
+}
+
+/// The init program has ended without a word.
+fn died(process: &Process) -> Error {
+    let how = match pidfd::wait(process.pidfd.as_fd()) {
+        Ok(Ended::Signaled(signal)) => format!("was killed by signal {signal}"),
+        Ok(Ended::Exited(status)) => format!("exited with status {status}"),
+        Err(_) => "has ended".to_owned(),
+    };
+    Error::new(
+        ErrorKind::System,
+        format!("the init program {how} during the set-up"),
+    )
+    .with_hint("a memory limit that is too small kills it, and so does delete --force")
+}

@@ -1,0 +1,29 @@
+//! Carrying a plan out: open what it needs, start the init program, serve its gates.
+//!
+//! Nothing here outlives a failure: descriptors close, and the caller, who knows what it has recorded,
+//! kills the process.
+
+mod control;
+mod failure;
+mod gates;
+mod image;
+mod sources;
+
+use std::os::fd::OwnedFd;
+
+pub(crate) use control::{Control, Message};
+pub(crate) use failure::explain_start;
+pub(crate) use gates::{Gates, Process, serve};
+pub(crate) use image::Image;
+pub(crate) use sources::{Resolver, check_kept, open as open_sources};
+
+use crate::error::Result;
+use crate::plan::Plan;
+
+/// A plan's program, sealed in memory.
+///
+/// # Errors
+/// The failure of a system call.
+pub(crate) fn program(plan: &Plan) -> Result<OwnedFd> {
+    image::memory("coracle-program", &plan.program)
+}

@@ -1,0 +1,115 @@
+//! Opening what a plan needs from the host, before anything is started.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{self, OFlag};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
+use nix::sys::stat::Mode;
+
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::plan::{Plan, Source};
+use crate::program::MAX_SLOTS;
+use crate::sys::mount;
+
+/// What only the caller of [`open`] knows.
+pub(crate) trait Resolver {
+    /// The path on which the start socket is bound.
+    fn start_socket(&self) -> Result<PathBuf>;
+    /// The container's directory in the v1 hierarchy of this name.
+    fn cgroup(&self, hierarchy: &str) -> Result<PathBuf>;
+    /// The pidfd of the container's init process.
+    fn init(&self) -> Result<OwnedFd>;
+}
+
+/// The opened sources, in the order of the slots.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// One descriptor a slot.
+    pub(crate) slots: Vec<OwnedFd>,
+    /// A second descriptor of the file that takes the output of hooks inside the container.
+    pub(crate) hook_output: Option<OwnedFd>,
+}
+
+/// Opens all sources of a plan.
+///
+/// # Errors
+/// The failure of the system call, with the field and the path.
+pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
+    if plan.sources.len() > MAX_SLOTS {
+        let message = format!("more than {MAX_SLOTS} mounts and namespaces");
+        return Err(Error::new(ErrorKind::Unsupported, message).with_field("mounts"));
+    }
+    let mut opened = Opened {
+        slots: Vec::with_capacity(plan.sources.len()),
+        hook_output: None,
+    };
+    for (source, origin) in &plan.sources {
+        let fd = open_one(source, resolver, &mut opened.hook_output)
+            .map_err(|error| origin.blame(error))?;
+        opened.slots.push(fd);
+    }
+    Ok(opened)
+}
+
+fn open_one(
+    source: &Source,
+    resolver: &dyn Resolver,
+    hook_output: &mut Option<OwnedFd>,
+) -> Result<OwnedFd> {
+    match source {
+        Source::Tree { path, recursive } => tree(path, *recursive),
+        Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
+        Source::Namespace { path, .. } => {
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+            fcntl::open(path, flags, Mode::empty()).attempt_on("open the namespace", path)
+        }
+        Source::StartSocket => start_socket(&resolver.start_socket()?),
+        Source::HookOutput => {
+            let fd = memfd_create("hook-output", MFdFlags::MFD_CLOEXEC).attempt("memfd_create")?;
+            *hook_output = Some(fd.try_clone().attempt("duplicate a descriptor")?);
+            Ok(fd)
+        }
+        Source::InitPidfd => resolver.init(),
+    }
+}
+
+fn tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let text = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| {
+        Error::new(ErrorKind::InvalidSpec, "the path contains a NUL byte").with_path(path)
+    })?;
+    mount::open_tree(&text, recursive).attempt_on("open the source", path)
+}
+
+/// A listening socket that only the owner of the state root can reach.
+fn start_socket(path: &Path) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let fd =
+        socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).attempt("make a socket")?;
+    let address = UnixAddr::new(path).attempt_on("name the start socket", path)?;
+    bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address)
+        .attempt_on("bind the start socket", path)?;
+    listen(&fd.as_fd(), Backlog::new(1).unwrap_or(Backlog::MAXCONN)).attempt("listen")?;
+    Ok(fd)
+}
+
+/// Makes sure that the descriptors promised to the payload exist.
+///
+/// # Errors
+/// [`ErrorKind::InvalidSpec`] naming the first that does not.
+pub(crate) fn check_kept(keep_fds: u32) -> Result<()> {
+    for fd in (3..).take(usize::try_from(keep_fds).unwrap_or(usize::MAX)) {
+        let path = format!("/proc/self/fd/{fd}");
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        if fcntl::open(path.as_str(), flags, Mode::empty()).is_err() {
+            let message = format!("file descriptor {fd} is to be preserved but is not open");
+            return Err(Error::new(ErrorKind::InvalidSpec, message));
+        }
+    }
+    Ok(())
+}
