@@ -86,6 +86,14 @@ impl Abi {
         }
     }
 
+    /// The bit that marks its numbers: `__X32_SYSCALL_BIT` of asm/unistd.h.
+    pub(super) const fn mark(self) -> u32 {
+        match self {
+            Self::X32 => 0x4000_0000,
+            _ => 0,
+        }
+    }
+
     /// Whether all 64 bits of an argument count. libseccomp treats x32 as narrow, and so do we,
     /// although the kernel passes some of its arguments in 64 bits.
     pub(super) const fn is_wide(self) -> bool {

@@ -11,6 +11,9 @@ use super::table::{Call, NO};
 
 const EPERM: u32 = 1;
 
+/// The largest error that the kernel returns: `MAX_ERRNO` of linux/err.h.
+const MAX_ERRNO: u32 = 4095;
+
 /// What to do with one system call, under all calling conventions.
 #[derive(Debug)]
 pub(super) struct Rule {
@@ -67,13 +70,10 @@ impl Rules {
 
     /// The number beyond which calls do not exist, if there is one; `column` is that of the
     /// calling convention among those of the machine.
-    pub(super) fn newest(&self, column: usize) -> Option<u32> {
+    pub(super) fn newest(&self, abi: Abi, column: usize) -> Option<u32> {
+        let number = self.newest.get(column).copied().flatten()?;
         // runc takes zero for "no call named".
-        self.newest
-            .get(column)
-            .copied()
-            .flatten()
-            .filter(|number| *number > 0)
+        Some(number | abi.mark()).filter(|number| *number > 0)
     }
 
     fn read(&mut self, rule: &SyscallRule, index: usize, machine: Machine) -> Result<()> {
@@ -154,7 +154,16 @@ fn default_action(profile: &Seccomp) -> Result<Action> {
 
 /// What the filter returns for an action: `SECCOMP_RET_*` of linux/seccomp.h.
 fn value(action: Action, errno: Option<u32>) -> Result<u32> {
-    let data = errno.unwrap_or(EPERM) & 0xffff;
+    let data = errno.unwrap_or(EPERM);
+    let largest = match action {
+        Action::Errno => MAX_ERRNO,
+        Action::Trace => u32::from(u16::MAX),
+        _ => u32::MAX,
+    };
+    if data > largest {
+        let message = format!("errno {data} of {} is larger than {largest}", action.name());
+        return Err(Error::new(ErrorKind::InvalidSpec, message));
+    }
     Ok(match action {
         Action::KillProcess => 0x8000_0000,
         Action::Kill | Action::KillThread => super::KILL_THREAD,

@@ -15,9 +15,6 @@ const NO_SUCH_CALL: Verdict = Verdict::Return(0x0005_0000 | 38);
 /// What happens to calls of a convention that is not in the profile.
 const FOREIGN: Verdict = Verdict::Return(super::KILL_THREAD);
 
-/// The bit that marks the numbers of x32.
-const X32_BIT: u32 = 0x4000_0000;
-
 /// What happens to a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -72,7 +69,7 @@ pub(super) fn decide(profile: &Seccomp, machine: Machine) -> Result<Verdicts> {
     let mut native_newest = None;
     for (column, abi) in machine.abis().iter().enumerate() {
         let listed = column == 0 || profile.architectures.contains(&abi.architecture());
-        let newest = rules.newest(column);
+        let newest = rules.newest(*abi, column);
         if column == 0 {
             native_newest = newest;
         }
@@ -105,7 +102,7 @@ impl Branch {
     /// Adds the numbers of a calling convention.
     fn add(&mut self, rules: &Rules, abi: Abi, column: usize) {
         let default = Verdict::Return(rules.default);
-        let bit = if matches!(abi, Abi::X32) { X32_BIT } else { 0 };
+        let bit = abi.mark();
         self.push(bit, default);
         let matches = matches(rules, abi, column);
         for group in matches.chunk_by(|one, other| one.number == other.number) {
@@ -142,15 +139,16 @@ impl Branch {
     }
 
     /// Adds the numbers of x32 to those of x86-64, from which the kernel tells them only by a
-    /// bit; `old` says whether there are x86-64 numbers that do not exist. What lies where follows
+    /// bit; `native_ends` says whether there are x86-64 numbers that do not exist. What lies where follows
     /// libseccomp and runc: the numbers that have the bit are x32's; without x32 they are
     /// foreign, except -1, by which a tracer skips a call.
     fn add_x32(&mut self, rules: &Rules, column: usize, listed: bool, native_ends: bool) {
         const UPPER: u32 = 0x8000_0000;
+        let mark = Abi::X32.mark();
         let default = Verdict::Return(rules.default);
         let (upper, last, skipped) = if listed {
             self.add(rules, Abi::X32, column);
-            let newest = rules.newest(column).map(|number| number | X32_BIT);
+            let newest = rules.newest(Abi::X32, column);
             self.end(newest);
             let last = if newest.is_some() {
                 NO_SUCH_CALL
@@ -159,11 +157,11 @@ impl Branch {
             };
             (default, last, last)
         } else {
-            self.push(X32_BIT, FOREIGN);
+            self.push(mark, FOREIGN);
             (FOREIGN, FOREIGN, default)
         };
         self.push(UPPER, if native_ends { NO_SUCH_CALL } else { upper });
-        self.push(UPPER | X32_BIT, last);
+        self.push(UPPER | mark, last);
         self.push(u32::MAX, skipped);
     }
 

@@ -1,0 +1,125 @@
+//! Random profiles.
+
+use coracle::seccomp::Machine;
+use coracle::spec::seccomp::{Action, Architecture, Argument, Operator, Seccomp, SyscallRule};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::compare;
+
+const NAMES: [&str; 12] = [
+    "read",
+    "openat",
+    "socket",
+    "socketcall",
+    "semop",
+    "semctl",
+    "personality",
+    "clone",
+    "recvmmsg",
+    "mmap2",
+    "execveat",
+    "futex_waitv",
+];
+
+fn argument() -> impl Strategy<Value = Argument> {
+    let value = prop_oneof![
+        0..4_u64,
+        select(vec![1 << 32, u64::MAX, 0xffff_ffff, 1 << 63, (1 << 32) + 2])
+    ];
+    (0..4_u32, value.clone(), value, select(Operator::ALL)).prop_map(
+        |(index, value, value_two, op)| Argument {
+            index,
+            value,
+            value_two,
+            op,
+        },
+    )
+}
+
+fn rule(actions: &'static [Action]) -> impl Strategy<Value = SyscallRule> {
+    let names = subsequence(NAMES.to_vec(), 1..4);
+    let args = prop_oneof![1 => Just(Vec::new()), 6 => prop::collection::vec(argument(), 1..4)];
+    (names, select(actions), prop::option::of(0..3_u32), args).prop_map(
+        |(names, action, errno_ret, args)| SyscallRule {
+            names: names.into_iter().map(str::to_owned).collect(),
+            action,
+            errno_ret,
+            args,
+        },
+    )
+}
+
+fn profile(actions: &'static [Action]) -> impl Strategy<Value = Seccomp> {
+    let architectures = subsequence(
+        vec![
+            Architecture::X86_64,
+            Architecture::X86,
+            Architecture::X32,
+            Architecture::Arm,
+        ],
+        0..=4,
+    );
+    let default = select(vec![Action::Errno, Action::Allow, Action::KillProcess]);
+    (
+        default,
+        architectures,
+        prop::collection::vec(rule(actions), 0..8),
+    )
+        .prop_map(|(default_action, architectures, syscalls)| Seccomp {
+            default_action: Some(default_action),
+            architectures,
+            syscalls,
+            ..Seccomp::default()
+        })
+}
+
+/// Compares the filters; how often they may differ where libseccomp is known to err is counted.
+fn check(cases: u32, strategy: impl Strategy<Value = (Seccomp, Machine)>) {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let (mut same, mut excused, mut broken, mut refused) = (0, 0, 0, 0);
+    let mut amb = [0; 2];
+    for _ in 0..cases {
+        let (profile, machine) = strategy.new_tree(&mut runner).unwrap().current();
+        let Some(outcome) = compare(&profile, machine) else {
+            refused += 1;
+            continue;
+        };
+        assert_eq!(outcome.difference, None);
+        same += outcome.same;
+        excused += outcome.excused;
+        broken += outcome.broken.len();
+        amb[0] += outcome.ambiguous[0];
+        amb[1] += outcome.ambiguous[1];
+    }
+    println!(
+        "{same} calls alike, {excused} where libseccomp errs, {broken} of its filters broken, {refused} refused {amb:?}"
+    );
+}
+
+#[test]
+fn one_action() {
+    check(
+        400,
+        profile(&[Action::Log]).prop_map(|profile| (profile, Machine::X86_64)),
+    );
+    check(
+        100,
+        profile(&[Action::Log]).prop_map(|profile| (profile, Machine::Aarch64)),
+    );
+}
+
+#[test]
+fn several_actions() {
+    let actions = &[Action::Log, Action::Trap, Action::Errno, Action::Trace];
+    check(
+        400,
+        profile(actions).prop_map(|profile| (profile, Machine::X86_64)),
+    );
+}
