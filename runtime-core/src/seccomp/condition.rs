@@ -76,32 +76,55 @@ pub(super) fn words(value: u64) -> (u32, u32) {
 }
 
 /// Conditions that must all hold, sorted by their argument, and what then happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Clause {
     /// The conditions.
     pub(super) conditions: Vec<Condition>,
     /// The value the filter returns.
     pub(super) verdict: u32,
+    comparisons: Vec<Comparison>,
 }
 
-/// Adds a clause to those of a system call, of which the first that holds decides.
-///
-/// Profiles are written for libseccomp, which does not ask them in the order of the profile. It
-/// makes them a tree of comparisons of words, and asks first for the later arguments, then for
-/// (un)equality before "less" before "greater", then for the narrower of two ranges. Of two
-/// clauses with the same conditions the second is dropped.
-pub(super) fn add(clauses: &mut Vec<Clause>, clause: Clause, wide: bool) {
-    if clauses
-        .iter()
-        .any(|other| other.conditions == clause.conditions)
-    {
-        return;
+/// The clauses of a system call, of which the first that holds decides.
+#[derive(Debug)]
+pub(super) struct Clauses {
+    /// The clauses, in the order in which they are asked.
+    pub(super) list: Vec<Clause>,
+    /// Whether all 64 bits of the arguments count.
+    pub(super) wide: bool,
+}
+
+impl Clauses {
+    /// No clauses yet.
+    pub(super) const fn new(wide: bool) -> Self {
+        let list = Vec::new();
+        Self { list, wide }
     }
-    let comparisons = comparisons(&clause.conditions, wide);
-    let position = clauses
-        .iter()
-        .position(|other| precedes(&comparisons, &self::comparisons(&other.conditions, wide)));
-    clauses.insert(position.unwrap_or(clauses.len()), clause);
+
+    /// Adds a clause, unless there is one with the same conditions.
+    ///
+    /// Profiles are written for libseccomp, which does not ask clauses in the order of the
+    /// profile. It makes them a tree of comparisons of words, and asks first for the later
+    /// arguments, then for (un)equality before "less" before "greater", then for the narrower of
+    /// two ranges.
+    pub(super) fn add(&mut self, conditions: Vec<Condition>, verdict: u32) {
+        // Every clause takes an instruction: no filter with more can be loaded.
+        let full = self.list.len() > super::MAX_INSTRUCTIONS;
+        if full || self.list.iter().any(|other| other.conditions == conditions) {
+            return;
+        }
+        let comparisons = comparisons(&conditions, self.wide);
+        let later = self
+            .list
+            .iter()
+            .position(|other| precedes(&comparisons, &other.comparisons));
+        let clause = Clause {
+            conditions,
+            verdict,
+            comparisons,
+        };
+        self.list.insert(later.unwrap_or(self.list.len()), clause);
+    }
 }
 
 /// A comparison of a word of an argument.

@@ -4,8 +4,8 @@ use crate::spec::seccomp::Operator;
 
 use super::Instruction;
 use super::assemble::{Assembler, Entry, Position, Test, Word};
-use super::condition::{Clause, Condition, words};
-use super::verdict::{Branch, Conditional, Segment, Verdict, Verdicts};
+use super::condition::{Clause, Clauses, Condition, words};
+use super::verdict::{Branch, Segment, Verdict, Verdicts};
 
 /// Where the number of the call is in `struct seccomp_data` (linux/seccomp.h).
 const NUMBER: u32 = 0;
@@ -45,7 +45,7 @@ impl Emitter {
     }
 
     /// Finds the segment of the loaded number by halving.
-    fn search(&mut self, segments: &[Segment], conditionals: &[Conditional]) -> Position {
+    fn search(&mut self, segments: &[Segment], conditionals: &[Clauses]) -> Position {
         match segments {
             [] => self.assembler.give(self.default),
             [one] => self.verdict(one.verdict, conditionals),
@@ -67,21 +67,22 @@ impl Emitter {
         }
     }
 
-    fn verdict(&mut self, verdict: Verdict, conditionals: &[Conditional]) -> Position {
+    fn verdict(&mut self, verdict: Verdict, conditionals: &[Clauses]) -> Position {
         let conditional = match verdict {
             Verdict::Return(value) => return self.assembler.give(value),
             Verdict::Conditional(index) => conditionals.get(index),
         };
         let none = Entry::plain(self.assembler.give(self.default));
         conditional
-            .map_or(none, |one| self.clauses(&one.clauses, one.wide, none))
+            .map_or(none, |clauses| self.clauses(clauses, none))
             .start
     }
 
     /// Asks the clauses in their order.
-    fn clauses(&mut self, clauses: &[Clause], wide: bool, none: Entry) -> Entry {
+    fn clauses(&mut self, clauses: &Clauses, none: Entry) -> Entry {
+        let wide = clauses.wide;
         let mut next = none;
-        let mut rest = clauses;
+        let mut rest = clauses.list.as_slice();
         while let Some((last, before)) = rest.split_last() {
             let shared = if wide { last.upper_word() } else { None };
             let others = before
@@ -96,7 +97,7 @@ impl Emitter {
             let (before, group) = rest.split_at(rest.len().saturating_sub(count));
             next = match shared {
                 Some(upper) if count > 1 => self.group(group, upper, next),
-                _ => self.clause(last, wide, next),
+                _ => self.conditions(&last.conditions, last.verdict, wide, next),
             };
             rest = before;
         }
@@ -121,10 +122,6 @@ impl Emitter {
             value,
         };
         self.assembler.compare(word, Test::Equal, next, none)
-    }
-
-    fn clause(&mut self, clause: &Clause, wide: bool, none: Entry) -> Entry {
-        self.conditions(&clause.conditions, clause.verdict, wide, none)
     }
 
     fn conditions(&mut self, list: &[Condition], verdict: u32, wide: bool, no: Entry) -> Entry {

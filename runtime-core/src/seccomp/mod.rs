@@ -5,10 +5,14 @@
 //! the profile answer `ENOSYS`, so that programs fall back to older ones. The profile's
 //! architectures that this machine cannot run are left out.
 //!
-//! Three things differ from libseccomp 2.5: the names of newer system calls are known (up to
-//! Linux 6.18); "less or equal" holds what it says for the second argument of a rule on a 32-bit
-//! architecture too; and of two rules that contradict each other the first holds, where libseccomp
-//! refuses the profile.
+//! What differs from libseccomp 2.5:
+//!
+//! - The names of newer system calls are known, up to Linux 6.18.
+//! - Of two rules that contradict each other the first holds; libseccomp refuses the profile.
+//! - libseccomp may lose a rule when it merges several with conditions on the same call, takes
+//!   "less or equal" for "greater" where arguments have 32 bits and it is not a rule's first
+//!   condition, and forgets to load the call's number if its first rule is for a call that the
+//!   architecture lacks. Here these do what the profile says.
 
 mod abi;
 mod assemble;
@@ -113,7 +117,7 @@ pub fn compile_for(profile: &Seccomp, machine: Machine) -> Result<Filter> {
     let verdicts = verdict::decide(profile, machine)?;
     let instructions = emit::emit(&verdicts);
     if instructions.len() > MAX_INSTRUCTIONS {
-        return Err(too_long(instructions.len()));
+        return Err(too_long());
     }
     let mut program = Vec::with_capacity(instructions.len() * 8);
     for Instruction { code, jt, jf, k } in instructions {
@@ -127,9 +131,9 @@ pub fn compile_for(profile: &Seccomp, machine: Machine) -> Result<Filter> {
     })
 }
 
-fn too_long(length: usize) -> Error {
+fn too_long() -> Error {
     let message = format!(
-        "the seccomp profile needs {length} instructions, more than the kernel's {MAX_INSTRUCTIONS}"
+        "the seccomp profile needs more than {MAX_INSTRUCTIONS} instructions, the kernel's limit"
     );
     Error::new(ErrorKind::InvalidSpec, message)
         .with_field("linux.seccomp.syscalls")
@@ -146,4 +150,167 @@ fn flags(profile: &Seccomp) -> u32 {
             Flag::Tsync | Flag::WaitKillableRecv => 0,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::seccomp::{Action, Argument, Operator, SyscallRule};
+
+    fn rule(name: &str, action: Action, args: Vec<Argument>) -> SyscallRule {
+        SyscallRule {
+            names: vec![name.to_owned()],
+            action,
+            errno_ret: None,
+            args,
+        }
+    }
+
+    fn profile(default_action: Action, syscalls: Vec<SyscallRule>) -> Seccomp {
+        Seccomp {
+            default_action: Some(default_action),
+            syscalls,
+            ..Seccomp::default()
+        }
+    }
+
+    fn equal(index: u32, value: u64) -> Argument {
+        Argument {
+            index,
+            value,
+            value_two: 0,
+            op: Operator::Equal,
+        }
+    }
+
+    /// As many alternatives as asked for, each of two tests of words.
+    fn many(count: u64) -> Seccomp {
+        let args = (0..count)
+            .map(|value| equal(0, value << 32 | value))
+            .collect();
+        profile(Action::Allow, vec![rule("read", Action::Trap, args)])
+    }
+
+    /// Follows the program for a call of 64-bit x86 with one argument.
+    fn run(filter: &Filter, number: u32, argument: u64) -> u32 {
+        let program: Vec<Instruction> = filter.instructions().collect();
+        let (mut loaded, mut next) = (0, 0);
+        loop {
+            let Instruction { code, jt, jf, k } = program[next];
+            next += 1;
+            let holds = match code {
+                0x20 => {
+                    let high = u32::try_from(argument >> 32).unwrap();
+                    let low = u32::try_from(argument & 0xffff_ffff).unwrap();
+                    loaded = [number, 0xc000_003e, 0, 0, low, high][k as usize / 4];
+                    continue;
+                }
+                0x05 => {
+                    next += k as usize;
+                    continue;
+                }
+                0x06 => return k,
+                0x15 => loaded == k,
+                0x25 => loaded > k,
+                0x35 => loaded >= k,
+                _ => panic!("instruction {code:#x}"),
+            };
+            next += usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    #[test]
+    fn far_jumps_arrive() {
+        let filter = compile_for(&many(700), Machine::X86_64).unwrap();
+        assert!(filter.len() > 2100 && filter.len() <= MAX_INSTRUCTIONS);
+        assert_eq!(filter.as_bytes().len(), filter.len() * 8);
+        for value in 0..700 {
+            assert_eq!(run(&filter, 0, value << 32 | value), 0x0003_0000, "{value}");
+            assert_eq!(
+                run(&filter, 0, value << 32 | (value + 1)),
+                0x7fff_0000,
+                "{value}"
+            );
+        }
+        assert_eq!(run(&filter, 0, 700 << 32 | 700), 0x7fff_0000);
+        assert_eq!(run(&filter, 1, 0), 0x7fff_0000);
+    }
+
+    #[test]
+    fn a_filter_that_the_kernel_would_refuse_is_an_error() {
+        for count in [1400, 100_000] {
+            let error = compile_for(&many(count), Machine::X86_64).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+            assert!(error.to_string().contains("4096"), "{error}");
+        }
+    }
+
+    #[test]
+    fn calls_newer_than_libseccomp_are_known() {
+        let rules = vec![rule("file_setattr", Action::Allow, Vec::new())];
+        let filter = compile_for(&profile(Action::Errno, rules), Machine::X86_64).unwrap();
+        assert_eq!(run(&filter, 469, 0), 0x7fff_0000);
+        assert_eq!(run(&filter, 468, 0), 0x0005_0001);
+        assert_eq!(run(&filter, 470, 0), 0x0005_0026);
+    }
+
+    #[test]
+    fn of_rules_that_contradict_each_other_the_first_holds() {
+        let rules = vec![
+            rule("read", Action::Log, vec![equal(0, 1)]),
+            rule("read", Action::Trap, vec![equal(0, 1)]),
+        ];
+        let filter = compile_for(&profile(Action::Allow, rules), Machine::X86_64).unwrap();
+        assert_eq!(run(&filter, 0, 1), 0x7ffc_0000);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let args = vec![equal(6, 0)];
+        for (profile, field) in [
+            (
+                Seccomp {
+                    default_action: None,
+                    ..many(1)
+                },
+                "linux.seccomp.defaultAction",
+            ),
+            (
+                profile(Action::Notify, Vec::new()),
+                "linux.seccomp.defaultAction",
+            ),
+            (
+                Seccomp {
+                    default_errno_ret: Some(4096),
+                    ..profile(Action::Errno, Vec::new())
+                },
+                "linux.seccomp.defaultAction",
+            ),
+            (
+                profile(
+                    Action::Allow,
+                    vec![rule("read", Action::Notify, Vec::new())],
+                ),
+                "linux.seccomp.syscalls[0].action",
+            ),
+            (
+                profile(Action::Allow, vec![rule("", Action::Trap, Vec::new())]),
+                "linux.seccomp.syscalls[0].names",
+            ),
+            (
+                profile(Action::Allow, vec![rule("read", Action::Trap, args)]),
+                "linux.seccomp.syscalls[0].args",
+            ),
+        ] {
+            let error = compile_for(&profile, Machine::X86_64).unwrap_err();
+            assert_eq!(error.field(), Some(field));
+        }
+    }
+
+    #[test]
+    fn an_empty_profile_allows_everything() {
+        let filter = compile_for(&Seccomp::default(), Machine::X86_64).unwrap();
+        assert_eq!(run(&filter, 12_345, 0), 0x7fff_0000);
+        assert_eq!(run(&filter, 0x4000_0000, 0), KILL_THREAD);
+    }
 }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::spec::seccomp::Seccomp;
 
 use super::abi::{Abi, Machine};
-use super::condition::{Clause, Condition, add};
+use super::condition::{Clauses, Condition};
 use super::rules::{Rule, Rules};
 use super::table::NO;
 
@@ -33,15 +33,6 @@ pub(super) struct Segment {
     pub(super) verdict: Verdict,
 }
 
-/// The fate of a system call that depends on its arguments.
-#[derive(Debug)]
-pub(super) struct Conditional {
-    /// Whether all 64 bits of the arguments count.
-    pub(super) wide: bool,
-    /// The first that holds decides, and the default if none does.
-    pub(super) clauses: Vec<Clause>,
-}
-
 /// What happens to the calls of one architecture of the kernel.
 #[derive(Debug)]
 pub(super) struct Branch {
@@ -50,7 +41,7 @@ pub(super) struct Branch {
     /// Sorted and without gaps, from zero.
     pub(super) segments: Vec<Segment>,
     /// The calls whose fate depends on their arguments.
-    pub(super) conditionals: Vec<Conditional>,
+    pub(super) conditionals: Vec<Clauses>,
 }
 
 /// What happens to all system calls.
@@ -116,25 +107,17 @@ impl Branch {
     /// What happens to one number. A rule without conditions beats all that have some, even
     /// earlier ones; of several the first holds.
     fn verdict(&mut self, rules: &Rules, group: &[Match<'_>], wide: bool) -> Verdict {
-        let mut clauses = Vec::new();
+        let mut clauses = Clauses::new(wide);
         for one in group {
             for alternative in rules.alternatives(one.rule) {
                 let conditions = one.conditions(alternative, wide);
-                let verdict = one.rule.verdict;
                 if conditions.is_empty() {
-                    return Verdict::Return(verdict);
+                    return Verdict::Return(one.rule.verdict);
                 }
-                add(
-                    &mut clauses,
-                    Clause {
-                        conditions,
-                        verdict,
-                    },
-                    wide,
-                );
+                clauses.add(conditions, one.rule.verdict);
             }
         }
-        self.conditionals.push(Conditional { wide, clauses });
+        self.conditionals.push(clauses);
         Verdict::Conditional(self.conditionals.len() - 1)
     }
 

@@ -16,12 +16,9 @@ impl Call {
             0 => self.number,
             4 => self.audit,
             16..64 => {
-                let argument = self.arguments[(offset as usize - 16) / 8];
-                if offset.is_multiple_of(8) {
-                    argument as u32
-                } else {
-                    (argument >> 32) as u32
-                }
+                let bytes = self.arguments[(offset as usize - 16) / 8].to_ne_bytes();
+                let (words, _) = bytes.as_chunks::<4>();
+                u32::from_ne_bytes(words[usize::from(!offset.is_multiple_of(8))])
             }
             _ => panic!("load of word {offset}"),
         }
