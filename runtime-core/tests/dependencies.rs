@@ -1,12 +1,7 @@
 //! Holds deny.toml's lists with what cargo itself knows: licences, banned crates, sources, and one
 //! version of each crate.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -29,12 +24,7 @@ fn text(value: &Value) -> String {
 /// What cargo says about the workspace for one machine, with all features.
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--locked",
-            "--format-version=1",
-            "--all-features",
-        ])
+        .args(["metadata", "--locked", "--format-version=1", "--all-features"])
         .args(["--filter-platform", "x86_64-unknown-linux-musl"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -52,19 +42,12 @@ fn packages() -> Vec<Package> {
         license: text(&value["license"]),
         source: value["source"].as_str().map(str::to_owned),
     };
-    metadata["packages"]
-        .as_array()
-        .expect("packages")
-        .iter()
-        .map(package)
-        .collect()
+    metadata["packages"].as_array().expect("packages").iter().map(package).collect()
 }
 
 /// The quoted words of the list that starts with `start` in deny.toml.
 fn listed(start: &str) -> Vec<&'static str> {
-    let (_, rest) = DENY
-        .split_once(start)
-        .unwrap_or_else(|| panic!("deny.toml has no {start}"));
+    let (_, rest) = DENY.split_once(start).unwrap_or_else(|| panic!("deny.toml has no {start}"));
     let (list, _) = rest.split_once(']').expect("the list ends");
     list.split('"').skip(1).step_by(2).collect()
 }
@@ -78,14 +61,8 @@ fn allowed(expression: &str, allow: &[&str]) -> bool {
     if let Some((left, right)) = split_outside(&expression, " AND ") {
         return allowed(left, allow) && allowed(right, allow);
     }
-    let inner = expression
-        .trim()
-        .strip_prefix('(')
-        .and_then(|rest| rest.strip_suffix(')'));
-    inner.map_or_else(
-        || allow.contains(&expression.trim()),
-        |inner| allowed(inner, allow),
-    )
+    let inner = expression.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    inner.map_or_else(|| allow.contains(&expression.trim()), |inner| allowed(inner, allow))
 }
 
 /// Splits at the first operator that is not inside parentheses.
@@ -100,37 +77,18 @@ fn split_outside<'a>(expression: &'a str, operator: &str) -> Option<(&'a str, &'
 fn every_licence_is_allowed() {
     let allow = listed("allow = [");
     for package in packages() {
-        let Package {
-            name,
-            version,
-            license,
-            ..
-        } = package;
-        assert!(
-            allowed(&license, &allow),
-            "{name} {version}: {license:?} is not in deny.toml"
-        );
+        let Package { name, version, license, .. } = package;
+        assert!(allowed(&license, &allow), "{name} {version}: {license:?} is not in deny.toml");
     }
 }
 
 #[test]
 fn licence_expressions_are_understood() {
     let allow = ["MIT", "Apache-2.0", "Unicode-3.0"];
-    for good in [
-        "MIT",
-        "GPL-3.0 OR MIT",
-        "MIT/Apache-2.0",
-        "(MIT OR X) AND Unicode-3.0",
-    ] {
+    for good in ["MIT", "GPL-3.0 OR MIT", "MIT/Apache-2.0", "(MIT OR X) AND Unicode-3.0"] {
         assert!(allowed(good, &allow), "{good}");
     }
-    for bad in [
-        "",
-        "GPL-3.0",
-        "MIT AND GPL-3.0",
-        "(MIT OR X) AND (Y OR Z)",
-        "MITX",
-    ] {
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR X) AND (Y OR Z)", "MITX"] {
         assert!(!allowed(bad, &allow), "{bad}");
     }
 }
@@ -150,10 +108,7 @@ fn banned_crates_come_only_through_their_wrappers() {
         Some((name, wrappers.split('"').skip(1).step_by(2).collect()))
     };
     let banned: BTreeMap<&str, Vec<&str>> = DENY.lines().filter_map(banned).collect();
-    assert!(
-        banned.contains_key("regex"),
-        "deny.toml is not read right: {banned:?}"
-    );
+    assert!(banned.contains_key("regex"), "deny.toml is not read right: {banned:?}");
     for node in metadata()["resolve"]["nodes"].as_array().expect("nodes") {
         let user = text(&node["id"]);
         for used in node["dependencies"].as_array().expect("dependencies") {
@@ -162,10 +117,7 @@ fn banned_crates_come_only_through_their_wrappers() {
                 continue;
             };
             let user = name_of(&user);
-            assert!(
-                wrappers.contains(&user),
-                "{user} uses {used}, which is banned"
-            );
+            assert!(wrappers.contains(&user), "{user} uses {used}, which is banned");
         }
     }
 }
@@ -185,10 +137,7 @@ fn one_version_of_each_crate() {
     let skipped: Vec<&str> = listed("skip = [");
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages() {
-        versions
-            .entry(package.name)
-            .or_default()
-            .push(package.version);
+        versions.entry(package.name).or_default().push(package.version);
     }
     for (name, versions) in versions {
         let several = versions.len() > 1 && !skipped.contains(&name.as_str());

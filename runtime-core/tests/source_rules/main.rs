@@ -4,12 +4,7 @@
 //!
 //! Every rule is also run over a small bad sample, so that a rule which cannot fail is noticed.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 mod samples;
 mod walk;
@@ -21,13 +16,7 @@ use syn::visit::Visit;
 
 use walk::Walk;
 
-const PACKAGES: [&str; 5] = [
-    "runtime-core",
-    "runtime-cli",
-    "shim",
-    "conformance",
-    "benches",
-];
+const PACKAGES: [&str; 5] = ["runtime-core", "runtime-cli", "shim", "conformance", "benches"];
 
 /// The modules of `runtime-core`, by level. A module imports only from lower levels; `lib.rs`
 /// stands above all and may name each.
@@ -37,9 +26,7 @@ const LEVELS: [&[&str]; 10] = [
     &["spec"],
     &["host"],
     &["plan"],
-    &[
-        "cgroup", "seccomp", "idmap", "console", "hooks", "netdev", "rdt",
-    ],
+    &["cgroup", "seccomp", "idmap", "console", "hooks", "netdev", "rdt"],
     &["state"],
     &["launch", "criu"],
     &["container"],
@@ -52,45 +39,21 @@ const FILE_LINES: usize = 500;
 /// Files and folders that may hold `unsafe`, and why.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("runtime-core/src/sys", "system calls"),
+    ("runtime-core/init/", "the program that runs in the container, without a standard library"),
     (
-        "runtime-core/init/",
-        "the program that runs in the container, without a standard library",
+        "runtime-core/tests/init_steps/harness.rs",
+        "starts the init program as the library does, in tests",
     ),
-    (
-        "conformance/probe/sys.rs",
-        "system calls that the probe asks about",
-    ),
-    (
-        "benches/src/bin/floor/",
-        "the bare kernel objects of a container, made without a runtime",
-    ),
-    (
-        "benches/payload/",
-        "programs without a standard library that the measured containers run",
-    ),
-    (
-        "runtime-cli/src/allocator.rs",
-        "the allocator of a short-lived command",
-    ),
-    (
-        "runtime-cli/src/window.rs",
-        "the two terminal requests that nix lacks",
-    ),
-    (
-        "runtime-core/tests/seccomp_kernel.rs",
-        "loads filters and makes the calls to try",
-    ),
+    ("runtime-core/tests/seccomp_kernel.rs", "loads filters and makes the calls to try"),
+    ("conformance/probe/sys.rs", "system calls that the probe asks about"),
+    ("benches/src/bin/floor/", "the bare kernel objects of a container, made without a runtime"),
+    ("benches/payload/", "programs without a standard library that the measured containers run"),
+    ("runtime-cli/src/allocator.rs", "the allocator of a short-lived command"),
+    ("runtime-cli/src/window.rs", "the two terminal requests that nix lacks"),
 ];
 
-const EMPTY_WORDS: [&str; 7] = [
-    "util",
-    "common",
-    "misc",
-    "helper",
-    "tenant",
-    "intermediate",
-    "factory",
-];
+const EMPTY_WORDS: [&str; 7] =
+    ["util", "common", "misc", "helper", "tenant", "intermediate", "factory"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -134,10 +97,7 @@ impl Source {
 }
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package has a parent")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package has a parent").to_owned()
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -163,11 +123,7 @@ fn sources() -> Vec<Source> {
     }
     let read = |path: &PathBuf| {
         let text = fs::read_to_string(path).expect("a readable source");
-        let path = path
-            .strip_prefix(&root)
-            .expect("inside the workspace")
-            .display()
-            .to_string();
+        let path = path.strip_prefix(&root).expect("inside the workspace").display().to_string();
         let test = path.contains("/tests/") || path.ends_with("/tests.rs");
         Source { path, text, test }
     };
@@ -180,19 +136,11 @@ fn check(rules: &[Rule]) {
     for source in sources() {
         for finding in source.findings() {
             if rules.contains(&finding.rule) {
-                places.push(format!(
-                    "{}:{}: {}",
-                    source.path, finding.line, finding.text
-                ));
+                places.push(format!("{}:{}: {}", source.path, finding.line, finding.text));
             }
         }
     }
-    assert!(
-        places.is_empty(),
-        "{} places:\n{}",
-        places.len(),
-        places.join("\n")
-    );
+    assert!(places.is_empty(), "{} places:\n{}", places.len(), places.join("\n"));
 }
 
 #[test]
@@ -200,10 +148,7 @@ fn all_packages_are_read() {
     let sources = sources();
     for package in PACKAGES {
         let prefix = format!("{package}/src/");
-        assert!(
-            sources.iter().any(|s| s.path.starts_with(&prefix)),
-            "no source of {package}"
-        );
+        assert!(sources.iter().any(|s| s.path.starts_with(&prefix)), "no source of {package}");
     }
 }
 

@@ -4,17 +4,8 @@ use crate::{Rule, Source};
 
 /// The lines of a sample that break a rule.
 fn lines_of(rule: Rule, path: &str, text: &str) -> Vec<usize> {
-    let source = Source {
-        path: path.to_owned(),
-        text: text.to_owned(),
-        test: false,
-    };
-    source
-        .findings()
-        .iter()
-        .filter(|f| f.rule == rule)
-        .map(|f| f.line)
-        .collect()
+    let source = Source { path: path.to_owned(), text: text.to_owned(), test: false };
+    source.findings().iter().filter(|f| f.rule == rule).map(|f| f.line).collect()
 }
 
 #[test]
@@ -28,14 +19,7 @@ fn upward_and_sideward_imports_are_found() {
     let path = "runtime-core/src/cgroup/v2.rs";
     assert_eq!(lines_of(Rule::Level, path, text), [2, 3, 4, 5, 6]);
     assert_eq!(lines_of(Rule::Level, "runtime-core/src/lib.rs", text), []);
-    assert_eq!(
-        lines_of(
-            Rule::Level,
-            "runtime-core/src/novel.rs",
-            "use crate::id::X;"
-        ),
-        [1]
-    );
+    assert_eq!(lines_of(Rule::Level, "runtime-core/src/novel.rs", "use crate::id::X;"), [1]);
 }
 
 #[test]
@@ -55,10 +39,7 @@ fn long_files_are_found() {
     let path = "shim/src/task.rs";
     let long = "const A: u8 = 1;\n".repeat(501);
     assert_eq!(lines_of(Rule::FileLength, path, &long), [1]);
-    let tests = format!(
-        "#[cfg(test)]\nmod tests {{\n{}}}\n",
-        "const A: u8 = 1;\n".repeat(501)
-    );
+    let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "const A: u8 = 1;\n".repeat(501));
     assert_eq!(lines_of(Rule::FileLength, path, &tests), []);
 }
 
@@ -70,10 +51,7 @@ fn unsafe_in_other_places_is_found() {
                 // SAFETY: none\nunsafe extern \"C\" {}\n";
     let path = "runtime-core/src/state.rs";
     assert_eq!(lines_of(Rule::UnsafePlace, path, text), [2, 4, 5, 7, 9]);
-    assert_eq!(
-        lines_of(Rule::UnsafePlace, "runtime-core/src/sys/mount.rs", text),
-        []
-    );
+    assert_eq!(lines_of(Rule::UnsafePlace, "runtime-core/src/sys/mount.rs", text), []);
 }
 
 #[test]
@@ -84,10 +62,7 @@ fn unsafe_without_a_reason_is_found() {
                 unsafe impl Send for X {}\n\
                 fn k() {\n    // SAFETY: none.\n    Ok(Y {\n        a: unsafe { g() },\n    })\n}\n\
                 fn l() {\n    m!(unsafe { g() }, g as unsafe fn());\n}\n";
-    assert_eq!(
-        lines_of(Rule::UnsafeReason, "runtime-core/src/sys/x.rs", text),
-        [2, 7, 13, 21]
-    );
+    assert_eq!(lines_of(Rule::UnsafeReason, "runtime-core/src/sys/x.rs", text), [2, 7, 13, 21]);
 }
 
 #[test]
@@ -108,9 +83,6 @@ fn panics_are_found() {
                 #[cfg(all(test, not(unix)))]\nmod more { fn f() { x.unwrap(); } }\n\
                 #[cfg(any(test, unix))]\nfn h() { x.unwrap(); }\n";
     let path = "runtime-core/src/state.rs";
-    assert_eq!(
-        lines_of(Rule::Panic, path, text),
-        [2, 3, 4, 5, 6, 8, 13, 17]
-    );
+    assert_eq!(lines_of(Rule::Panic, path, text), [2, 3, 4, 5, 6, 8, 13, 17]);
     assert_eq!(lines_of(Rule::Panic, "benches/src/main.rs", text), []);
 }

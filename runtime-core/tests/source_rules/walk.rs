@@ -109,29 +109,15 @@ impl<'a> Walk<'a> {
         self.unsafe_place(span);
         let line = span.start().line;
         let statement = self.statement.unwrap_or(line);
-        if ![line, statement]
-            .iter()
-            .any(|line| reason_above(&self.lines, *line))
-        {
-            self.add(
-                Rule::UnsafeReason,
-                line,
-                "unsafe has no SAFETY comment".to_owned(),
-            );
+        if ![line, statement].iter().any(|line| reason_above(&self.lines, *line)) {
+            self.add(Rule::UnsafeReason, line, "unsafe has no SAFETY comment".to_owned());
         }
     }
 
     fn unsafe_place(&mut self, span: Span) {
         let line = span.start().line;
-        if !UNSAFE_PLACES
-            .iter()
-            .any(|(place, _)| self.source.path.starts_with(place))
-        {
-            self.add(
-                Rule::UnsafePlace,
-                line,
-                "unsafe stands outside its places".to_owned(),
-            );
+        if !UNSAFE_PLACES.iter().any(|(place, _)| self.source.path.starts_with(place)) {
+            self.add(Rule::UnsafePlace, line, "unsafe stands outside its places".to_owned());
         }
     }
 
@@ -150,11 +136,7 @@ impl<'a> Walk<'a> {
                 TokenTree::Group(group) => self.tokens(group.stream()),
                 TokenTree::Ident(ident) if ident == "unsafe" => {
                     let block = matches!(trees.get(at + 1), Some(TokenTree::Group(_)));
-                    if block
-                        || trees
-                            .get(at + 1)
-                            .is_some_and(|next| next.to_string() == "impl")
-                    {
+                    if block || trees.get(at + 1).is_some_and(|next| next.to_string() == "impl") {
                         self.unsafety(ident.span());
                     }
                 }
@@ -209,11 +191,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_impl_item(&mut self, item: &'ast ImplItem) {
-        let attributes = if let ImplItem::Fn(function) = item {
-            &function.attrs[..]
-        } else {
-            &[]
-        };
+        let attributes = if let ImplItem::Fn(function) = item { &function.attrs[..] } else { &[] };
         self.inside(attributes, item.span(), |walk| {
             visit::visit_impl_item(walk, item);
         });
@@ -293,11 +271,8 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let parts: Vec<String> = path
-            .segments
-            .iter()
-            .map(|segment| segment.ident.to_string())
-            .collect();
+        let parts: Vec<String> =
+            path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if parts.len() > 1 {
             self.import(&parts, path.span().start().line);
         }
@@ -312,12 +287,7 @@ impl<'ast> Visit<'ast> for Walk<'_> {
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        let name = call
-            .path
-            .segments
-            .last()
-            .map(|last| last.ident.to_string())
-            .unwrap_or_default();
+        let name = call.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
         if ["panic", "todo", "unimplemented", "unreachable"].contains(&name.as_str()) {
             self.panic(&name, call.span());
         }
@@ -335,22 +305,14 @@ fn words(name: &str) -> Vec<String> {
         }
         spaced.extend(letter.to_lowercase());
     }
-    spaced
-        .split([' ', '_', '-', '.'])
-        .filter(|w| !w.is_empty())
-        .map(str::to_owned)
-        .collect()
+    spaced.split([' ', '_', '-', '.']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
 fn use_paths(tree: &UseTree) -> Vec<Vec<String>> {
     match tree {
         UseTree::Path(path) => use_paths(&path.tree)
             .into_iter()
-            .map(|rest| {
-                std::iter::once(path.ident.to_string())
-                    .chain(rest)
-                    .collect()
-            })
+            .map(|rest| std::iter::once(path.ident.to_string()).chain(rest).collect())
             .collect(),
         UseTree::Group(group) => group.items.iter().flat_map(use_paths).collect(),
         UseTree::Name(name) => vec![vec![name.ident.to_string()]],
@@ -418,15 +380,9 @@ fn reason_above(lines: &[&str], line: usize) -> bool {
 /// `runtime-core/src/cgroup/v2.rs` is the module `cgroup::v2`.
 fn module_path(path: &str) -> Vec<String> {
     let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
-    let mut parts: Vec<String> = inside
-        .trim_end_matches(".rs")
-        .split('/')
-        .map(str::to_owned)
-        .collect();
-    if parts
-        .last()
-        .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
-    {
+    let mut parts: Vec<String> =
+        inside.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
         parts.pop();
     }
     parts
