@@ -27,7 +27,7 @@ fn layout() -> Option<Layout> {
         _ if nix::unistd::geteuid().is_root() => return Some(layout),
         _ => "not root",
     };
-    eprintln!("SKIPPED: {reason}");
+    eprintln!("skipped: {reason}");
     None
 }
 
@@ -80,7 +80,7 @@ impl Cgroup {
 
     /// Starts a script that begins when it has been moved in, so that nothing can escape before.
     fn start(&self, script: &str) -> Child {
-        let script = format!("read go; exec </dev/null; {script}");
+        let script = format!("read go; exec </dev/null 2>/dev/null; {script}");
         let mut child = Command::new("sh")
             .args(["-c", &script])
             .stdin(Stdio::piped())
@@ -461,7 +461,7 @@ fn a_limit_below_the_use_says_so() {
 fn block_io_rates_read_back() {
     let Some(layout) = layout() else { return };
     let Some(number) = whole_disk() else {
-        eprintln!("SKIPPED: no block device with a request queue");
+        eprintln!("skipped: no block device with a request queue");
         return;
     };
     let (major, minor) = number.split_once(':').unwrap();
@@ -494,7 +494,7 @@ fn whole_disk() -> Option<String> {
 fn a_process_can_be_born_inside() {
     let Some(layout) = layout() else { return };
     if layout.version() != Version::Hybrid {
-        eprintln!("SKIPPED: no cgroup v2 hierarchy");
+        eprintln!("skipped: no cgroup v2 hierarchy");
         return;
     }
     let cgroup = made(&layout, "born", "{}");
@@ -535,8 +535,27 @@ fn born_in(cgroup: BorrowedFd<'_>) -> Option<i32> {
             Some(String::from_utf8(output.stdout).unwrap().parse().unwrap())
         }
         Err(error) => {
-            eprintln!("SKIPPED: perl: {error}");
+            eprintln!("skipped: perl: {error}");
             None
         }
+    }
+}
+
+#[test]
+fn huge_pages_are_limited_where_their_controller_is() {
+    let Some(layout) = layout() else { return };
+    let root = "/sys/fs/cgroup/unified/cgroup.subtree_control";
+    let controllers = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
+    if layout.has_v1("hugetlb") || !controllers.is_ok_and(|list| list.contains("hugetlb")) {
+        eprintln!("skipped: the v2 hierarchy does not have the huge pages");
+        return;
+    }
+    let before = std::fs::read_to_string(root).unwrap();
+    let text = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":2097152}]}"#;
+    let cgroup = made(&layout, "huge", text);
+    assert_eq!(cgroup.read("", "hugetlb.2MB.max"), "2097152");
+    if !before.contains("hugetlb") {
+        // The host is left as it was, unless others have begun to use it.
+        let _ = std::fs::write(root, "-hugetlb");
     }
 }

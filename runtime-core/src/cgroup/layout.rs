@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::mountinfo::{self, Mounted};
 use super::path::Location;
 use super::record::{Place, Record, Version};
-use crate::error::{Attempt, Error, ErrorKind, Result};
+use super::tree::read_path;
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 
 const BASE: &str = "/sys/fs/cgroup";
@@ -54,8 +55,7 @@ impl Layout {
     /// # Errors
     /// When `/proc/self/cgroup` cannot be read or no cgroup file system is mounted.
     pub fn detect() -> Result<Self> {
-        let membership = std::fs::read_to_string("/proc/self/cgroup")
-            .attempt_on("read", Path::new("/proc/self/cgroup"))?;
+        let membership = read_path("/proc/self/cgroup")?;
         let (mut hierarchies, mut unified) = parse_membership(&membership);
         let base = PathBuf::from(BASE);
         if kind(&base) == Some(CGROUP2_SUPER_MAGIC) {
@@ -145,7 +145,7 @@ impl Layout {
     pub fn place(&self, id: &ContainerId, asked: Option<&str>) -> Result<Record> {
         let location = Location::parse(asked, id)?;
         let roots = match location {
-            Location::Own(_) => self.mount_roots(),
+            Location::Own(_) => self.mount_roots()?,
             Location::Root(_) => Vec::new(),
         };
         let pure = self.version() == Version::V2;
@@ -192,14 +192,19 @@ impl Layout {
         record.hierarchies.iter().map(point).collect()
     }
 
-    /// The roots of the mounts, when some own cgroup is not the root: in a container without a
-    /// cgroup namespace the mount shows less than `/proc/self/cgroup` says.
-    fn mount_roots(&self) -> Vec<Mounted> {
+    /// The roots of the mounts, when some own cgroup is not where `/proc/self/cgroup` says: in a
+    /// container without a cgroup namespace the mount shows less.
+    fn mount_roots(&self) -> Result<Vec<Mounted>> {
         let mut all = self.hierarchies.iter().chain(&self.unified);
-        if all.all(|hierarchy| hierarchy.own == "/") {
-            return Vec::new();
+        let in_place = |hierarchy: &Hierarchy| {
+            let own = hierarchy.own.trim_start_matches('/');
+            own.is_empty() || kind(&self.base.join(&hierarchy.mount).join(own)).is_some()
+        };
+        if all.all(in_place) {
+            Ok(Vec::new())
+        } else {
+            mountinfo::read()
         }
-        mountinfo::read().unwrap_or_default()
     }
 }
 

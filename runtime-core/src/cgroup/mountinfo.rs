@@ -1,8 +1,7 @@
 //! The cgroup mounts of `/proc/self/mountinfo` (proc_pid_mountinfo(5)): for unusual hosts only.
 
-use std::path::Path;
-
-use crate::error::{Attempt, Result};
+use super::tree::read_path;
+use crate::error::Result;
 
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +28,7 @@ impl Mounted {
 
 /// Reads the table.
 pub(super) fn read() -> Result<Vec<Mounted>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let bytes = std::fs::read(path).attempt_on("read", path)?;
-    Ok(parse(&String::from_utf8_lossy(&bytes)))
+    Ok(parse(&read_path("/proc/self/mountinfo")?))
 }
 
 fn parse(text: &str) -> Vec<Mounted> {

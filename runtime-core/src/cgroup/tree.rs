@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
@@ -145,6 +145,11 @@ pub(super) fn write_value(file: BorrowedFd<'_>, value: &str) -> nix::Result<()> 
             done => return done.map(drop),
         }
     }
+}
+
+/// Reads a whole file by its absolute path.
+pub(super) fn read_path(path: &str) -> Result<String> {
+    read_file(AT_FDCWD, path).attempt_on("read", Path::new(path))
 }
 
 /// Reads a whole control file.

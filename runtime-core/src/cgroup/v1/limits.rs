@@ -143,34 +143,7 @@ fn processor(cpu: &Cpu, list: &mut Vec<Setting>) {
 }
 
 fn block_io(io: &BlockIo, list: &mut Vec<Setting>) {
-    let path = "linux.resources.blockIO";
-    if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
-        let field = format!("{path}.weight");
-        // Kernels since 5.0 have weights only with the BFQ scheduler.
-        let bfq = Absent::Instead("blkio.bfq.weight", weight.to_string());
-        list.push(Setting::new("blkio", "blkio.weight", weight, field).or(bfq));
-    }
-    if let Some(weight) = io.leaf_weight.filter(|weight| *weight != 0) {
-        let field = format!("{path}.leafWeight");
-        list.push(Setting::new("blkio", "blkio.leaf_weight", weight, field));
-    }
-    for (index, device) in io.weight_device.iter().enumerate() {
-        let field = format!("{path}.weightDevice[{index}]");
-        let value = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
-        if let Some(weight) = device.weight {
-            let bfq = Absent::Instead("blkio.bfq.weight_device", value(weight));
-            let file = "blkio.weight_device";
-            list.push(Setting::new("blkio", file, value(weight), field.clone()).or(bfq));
-        }
-        if let Some(weight) = device.leaf_weight {
-            list.push(Setting::new(
-                "blkio",
-                "blkio.leaf_weight_device",
-                value(weight),
-                field,
-            ));
-        }
-    }
+    weights(io, list);
     for (file, devices, name) in [
         (
             "blkio.throttle.read_bps_device",
@@ -195,11 +168,38 @@ fn block_io(io: &BlockIo, list: &mut Vec<Setting>) {
     ] {
         for (index, device) in devices.iter().enumerate() {
             let value = format!("{}:{} {}", device.major, device.minor, device.rate);
+            let field = format!("linux.resources.blockIO.{name}[{index}]");
+            list.push(Setting::new("blkio", file, value, field));
+        }
+    }
+}
+
+/// Kernels since 5.0 have weights only with the BFQ scheduler, under other names.
+fn weights(io: &BlockIo, list: &mut Vec<Setting>) {
+    let path = "linux.resources.blockIO";
+    if let Some(weight) = io.weight.filter(|weight| *weight != 0) {
+        let field = format!("{path}.weight");
+        let bfq = Absent::Instead("blkio.bfq.weight", weight.to_string());
+        list.push(Setting::new("blkio", "blkio.weight", weight, field).or(bfq));
+    }
+    if let Some(weight) = io.leaf_weight.filter(|weight| *weight != 0) {
+        let field = format!("{path}.leafWeight");
+        list.push(Setting::new("blkio", "blkio.leaf_weight", weight, field));
+    }
+    for (index, device) in io.weight_device.iter().enumerate() {
+        let field = format!("{path}.weightDevice[{index}]");
+        let value = |weight: u16| format!("{}:{} {weight}", device.major, device.minor);
+        if let Some(weight) = device.weight {
+            let bfq = Absent::Instead("blkio.bfq.weight_device", value(weight));
+            let file = "blkio.weight_device";
+            list.push(Setting::new("blkio", file, value(weight), field.clone()).or(bfq));
+        }
+        if let Some(weight) = device.leaf_weight {
             list.push(Setting::new(
                 "blkio",
-                file,
-                value,
-                format!("{path}.{name}[{index}]"),
+                "blkio.leaf_weight_device",
+                value(weight),
+                field,
             ));
         }
     }
