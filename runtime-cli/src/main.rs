@@ -7,9 +7,14 @@ mod allocator;
 mod args;
 mod commands;
 mod failure;
+mod foreground;
 mod log;
 mod output;
+mod root;
+mod signals;
+mod terminal;
 mod version;
+mod window;
 
 use std::env;
 use std::process::ExitCode;

@@ -112,27 +112,6 @@ fn a_log_that_cannot_be_opened_is_an_error() {
 }
 
 #[test]
-fn version_and_spec() {
-    let output = coracle(&["--version"]);
-    let text = String::from_utf8(output.stdout).expect("text");
-    assert!(text.starts_with("coracle version "), "{text}");
-    assert!(text.ends_with("spec: 1.3.0\n"), "{text}");
-
-    let directory = Directory::new("spec");
-    let bundle = directory.0.display().to_string();
-    assert!(coracle(&["spec", "--bundle", &bundle]).status.success());
-    let config = fs::read(directory.file("config.json")).expect("config.json");
-    let config: Value = serde_json::from_slice(&config).expect("JSON");
-    assert_eq!(config["ociVersion"], "1.3.0");
-    assert_eq!(config["process"]["args"][0], "sh");
-
-    let again = coracle(&["spec", "-b", &bundle, "--rootless"]);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("config.json"), "{}", stderr(&again));
-    assert!(stderr(&again).contains("remove it first"));
-}
-
-#[test]
 fn help_goes_to_a_closed_reader_as_an_error() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full");
     let status = Command::new(env!("CARGO_BIN_EXE_coracle"))

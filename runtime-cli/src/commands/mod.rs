@@ -1,21 +1,70 @@
 //! One file per command.
 
+mod create;
+mod creation;
+mod delete;
+mod exec;
+mod explain;
+mod features;
+mod kill;
+mod list;
+mod ps;
+mod run;
 mod spec;
+mod start;
+mod state;
 
-use coracle::{Error, ErrorKind};
+use coracle::{Container, ContainerId, Error};
 
 use crate::args::table::Verb;
-use crate::args::{Globals, Matches};
+use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
+use crate::root;
 
 /// Runs the command; the result is the exit status.
-pub(crate) fn run(_globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
-    match matches.command.verb {
-        Verb::Spec => spec::run(matches)?,
-        _ => {
-            let message = format!("{} is not supported yet", matches.command.name);
-            return Err(Error::new(ErrorKind::Unsupported, message).into());
-        }
+pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
+    let done = match matches.command.verb {
+        Verb::Run => return run::run(globals, matches),
+        Verb::Exec => return exec::run(globals, matches),
+        Verb::Create => create::run(globals, matches),
+        Verb::Start => start::run(globals, matches),
+        Verb::State => state::run(globals, matches),
+        Verb::Kill => kill::run(globals, matches),
+        Verb::Delete => delete::run(globals, matches),
+        Verb::List => list::run(globals, matches),
+        Verb::Ps => ps::run(globals, matches),
+        Verb::Spec => spec::run(matches),
+        Verb::Features => features::run(),
+        Verb::Explain => explain::run(globals, matches),
+    };
+    done.map(|()| 0)
+}
+
+/// The container's name, which is the first argument.
+fn id(matches: &Matches) -> Result<ContainerId, Failure> {
+    let name = matches.argument(0)?.unwrap_or_default();
+    Ok(name.parse::<ContainerId>()?)
+}
+
+/// The container that the first argument names.
+fn container(globals: &Globals, matches: &Matches) -> Result<Container, Failure> {
+    let id = id(matches)?;
+    Ok(root::runtime(globals)?.load(&id)?)
+}
+
+/// Whether `--format` asks for JSON; else for the other format of this command.
+fn wants_json(matches: &Matches, other: &str) -> Result<bool, Failure> {
+    match matches.text("format")? {
+        Some("json") => Ok(true),
+        Some(name) if name == other => Ok(false),
+        None => Ok(false),
+        Some(name) => Err(Usage::new(format!("invalid format option: {name}")).into()),
     }
-    Ok(0)
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::new(
+        coracle::ErrorKind::Unsupported,
+        format!("{what} is not supported yet"),
+    )
 }

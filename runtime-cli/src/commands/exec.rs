@@ -1,0 +1,200 @@
+//! `exec`: runs another process in a container.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use coracle::spec::{CapabilitySet, Process};
+use coracle::{Container, Error, ErrorKind, ExecOptions, ExecProcess, ExitStatus, Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{container, creation};
+use crate::args::{Globals, Matches, Usage};
+use crate::failure::Failure;
+use crate::foreground::{self, Program};
+use crate::signals::Signals;
+
+pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
+    let container = container(globals, matches)?;
+    refuse_paused(&container, matches)?;
+    let process = process(matches, container.process())?;
+    let detached = matches.switch("detach");
+    let options = options(matches, process.terminal, detached)?;
+    let signals = (!detached).then(Signals::block).transpose()?;
+    let mut running = container.exec(&process, &options)?;
+    let Some(signals) = signals else {
+        return Ok(0);
+    };
+    let console = running.take_console();
+    Ok(foreground::attend(&running, &signals, console)?)
+}
+
+fn refuse_paused(container: &Container, matches: &Matches) -> Result<(), Failure> {
+    if matches.switch("ignore-paused") || container.state()?.status != Status::Paused {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::WrongStatus,
+        "cannot exec in a paused container (use --ignore-paused to override)",
+    )
+    .into())
+}
+
+fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOptions, Failure> {
+    creation::refuse_pidfd_socket(matches)?;
+    let mut options = ExecOptions::default();
+    options.console = creation::console(terminal, detached, matches.path("console-socket"))?;
+    options.pid_file = matches.path("pid-file");
+    options.listen_fds = creation::listen_fds();
+    options.preserve_fds = creation::preserve_fds(matches, options.listen_fds)?;
+    options.cgroup = cgroup(matches)?;
+    Ok(options)
+}
+
+fn cgroup(matches: &Matches) -> Result<Option<String>, Failure> {
+    let given = matches.texts("cgroup")?;
+    match given.as_slice() {
+        [] => Ok(None),
+        [path] if !path.contains(':') => Ok(Some((*path).to_owned())),
+        _ => Err(Error::new(
+            ErrorKind::Unsupported,
+            "--cgroup for single controllers is not supported yet",
+        )
+        .with_hint("give one path, which holds for all controllers")
+        .into()),
+    }
+}
+
+/// The settings of the process: those recorded with the container, then the process file, then
+/// the options.
+fn process(matches: &Matches, recorded: &Process) -> Result<Process, Failure> {
+    let mut process = recorded.clone();
+    match matches.path("process") {
+        Some(path) => overlay(&mut process, load(&path)?),
+        // As with runc, the terminal is asked for by each command.
+        None => process.terminal = false,
+    }
+    if matches.switch("tty") {
+        process.terminal = true;
+    }
+    let arguments = matches.arguments_from(1);
+    if !arguments.is_empty() {
+        let text = |place| matches.argument(place).map(Option::unwrap_or_default);
+        process.args = (1..=arguments.len())
+            .map(|place| text(place).map(str::to_owned))
+            .collect::<Result<_, _>>()?;
+    } else if matches.path("process").is_none() {
+        return Err(Usage::new("exec: process args cannot be empty").into());
+    }
+    apply_options(matches, &mut process)?;
+    Ok(process)
+}
+
+fn load(path: &Path) -> Result<Process, Error> {
+    let loaded = Process::load(path)?;
+    for warning in loaded.warnings {
+        ::log::warn!("{warning}");
+    }
+    Ok(loaded.value)
+}
+
+/// Puts what a process file says over the recorded settings; security settings that it is silent
+/// about stay.
+fn overlay(process: &mut Process, file: Process) {
+    let recorded = std::mem::replace(process, file);
+    let file = process;
+    file.capabilities = file.capabilities.take().or(recorded.capabilities);
+    file.no_new_privileges |= recorded.no_new_privileges;
+    if file.rlimits.is_empty() {
+        file.rlimits = recorded.rlimits;
+    }
+    file.apparmor_profile = file.apparmor_profile.take().or(recorded.apparmor_profile);
+    file.selinux_label = file.selinux_label.take().or(recorded.selinux_label);
+    file.oom_score_adj = file.oom_score_adj.or(recorded.oom_score_adj);
+    file.scheduler = file.scheduler.take().or(recorded.scheduler);
+    file.io_priority = file.io_priority.or(recorded.io_priority);
+    file.exec_cpu_affinity = file.exec_cpu_affinity.take().or(recorded.exec_cpu_affinity);
+}
+
+fn apply_options(matches: &Matches, process: &mut Process) -> Result<(), Failure> {
+    if let Some(directory) = matches.path("cwd") {
+        process.cwd = directory;
+    }
+    let variables = matches.texts("env")?;
+    process.env.extend(variables.into_iter().map(str::to_owned));
+    if let Some(user) = matches.text("user")? {
+        let (uid, gid) = match user.split_once(':') {
+            Some((uid, gid)) => (uid, Some(gid)),
+            None => (user, None),
+        };
+        process.user.uid = numeric_id("uid", uid)?;
+        if let Some(gid) = gid {
+            process.user.gid = numeric_id("gid", gid)?;
+        }
+    }
+    for gid in matches.texts("additional-gids")? {
+        process.user.additional_gids.push(numeric_id("gid", gid)?);
+    }
+    if let Some(value) = matches.value("no-new-privs") {
+        process.no_new_privileges = value == "true";
+    }
+    if let Some(profile) = matches.text("apparmor")? {
+        process.apparmor_profile = Some(profile.to_owned());
+    }
+    if let Some(label) = matches.text("process-label")? {
+        process.selinux_label = Some(label.to_owned());
+    }
+    add_capabilities(process, &matches.texts("cap")?)
+}
+
+/// A user or group id: a decimal number below the one that means "no change" to the kernel.
+///
+/// Names are never looked up: a name that happened to be taken for 0 would be root.
+fn numeric_id(what: &str, text: &str) -> Result<u32, Usage> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|id| digits && *id != u32::MAX);
+    number.ok_or_else(|| {
+        Usage::new(format!(
+            "{what} {text:?} is not a number from 0 to 4294967294"
+        ))
+    })
+}
+
+/// Adds to the bounding, effective and permitted sets, and to the ambient set what is inheritable
+/// already, because the kernel refuses the rest.
+fn add_capabilities(process: &mut Process, names: &[&str]) -> Result<(), Failure> {
+    let mut added = CapabilitySet::default();
+    for name in names {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        added.insert(&format!("CAP_{bare}"));
+    }
+    if let Some(unknown) = added.unknown.first() {
+        return Err(Usage::new(format!("unknown capability {unknown:?}")).into());
+    }
+    if added.bits != 0 {
+        let sets = process.capabilities.get_or_insert_default();
+        sets.bounding.bits |= added.bits;
+        sets.effective.bits |= added.bits;
+        sets.permitted.bits |= added.bits;
+        sets.ambient.bits |= added.bits & sets.inheritable.bits;
+    }
+    Ok(())
+}
+
+impl Program for ExecProcess {
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.pidfd())
+    }
+
+    fn forward(&self, signal: i32) {
+        // The process is a child that has not been waited for, so its id is its own.
+        if let Ok(signal) = Signal::try_from(signal) {
+            let _ = kill(Pid::from_raw(self.pid()), signal);
+        }
+    }
+
+    fn wait(&self) -> Result<ExitStatus, Error> {
+        self.wait()
+    }
+}

@@ -1,0 +1,21 @@
+//! `kill`: sends a signal.
+
+use coracle::{ErrorKind, KillTarget, Signal};
+
+use super::container;
+use crate::args::{Globals, Matches};
+use crate::failure::Failure;
+
+pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
+    let signal: Signal = matches.argument(1)?.unwrap_or("SIGTERM").parse()?;
+    let container = container(globals, matches)?;
+    if !matches.switch("all") {
+        container.kill(signal, KillTarget::Init)?;
+        return Ok(());
+    }
+    match container.kill(signal, KillTarget::All) {
+        // containerd kills what a stopped container left behind, which may be nothing.
+        Err(error) if error.kind() == ErrorKind::WrongStatus => Ok(()),
+        done => Ok(done?),
+    }
+}

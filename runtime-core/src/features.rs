@@ -1,0 +1,224 @@
+//! What this runtime supports, in the shape of the runtime specification's features.md and
+//! features-linux.md.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::plan;
+use crate::seccomp::Machine;
+use crate::spec::seccomp::{ACTIONS, ARCHITECTURES, Action, FLAGS, Flag, OPERATORS};
+use crate::spec::{CAPABILITY_NAMES, NamespaceKind};
+
+/// The features document.
+///
+/// It says what the runtime can do where the kernel can: nothing of this host is looked at, as the
+/// specification asks. What is not in it is refused when a configuration asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Features {
+    /// The oldest version of the specification that is recognized.
+    pub oci_version_min: &'static str,
+    /// The newest version of the specification that is recognized.
+    pub oci_version_max: &'static str,
+    /// The kinds of hooks.
+    pub hooks: Vec<&'static str>,
+    /// The mount options, sorted; others are passed to the file system.
+    pub mount_options: Vec<String>,
+    /// What only Linux has.
+    pub linux: LinuxFeatures,
+    /// Facts about this runtime.
+    pub annotations: BTreeMap<&'static str, &'static str>,
+    /// Annotations of a configuration that change what the runtime does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub potentially_unsafe_config_annotations: Vec<&'static str>,
+}
+
+/// Features that only Linux has (features-linux.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct LinuxFeatures {
+    /// The types of namespaces.
+    pub namespaces: Vec<&'static str>,
+    /// The names of capabilities.
+    pub capabilities: Vec<&'static str>,
+    /// How cgroups can be made.
+    pub cgroup: CgroupFeatures,
+    /// System call filters.
+    pub seccomp: SeccompFeatures,
+    /// `process.apparmorProfile`.
+    pub apparmor: Enabled,
+    /// `process.selinuxLabel`.
+    pub selinux: Enabled,
+    /// `linux.intelRdt`.
+    pub intel_rdt: Enabled,
+    /// What mounts can do beyond their options.
+    pub mount_extensions: MountExtensions,
+    /// `linux.netDevices`.
+    pub net_devices: Enabled,
+}
+
+/// Whether something is supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Enabled {
+    /// Whether it is.
+    pub enabled: bool,
+}
+
+/// How cgroups can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CgroupFeatures {
+    /// Version 1, and the two versions side by side.
+    pub v1: bool,
+    /// Version 2.
+    pub v2: bool,
+    /// Through the system's systemd.
+    pub systemd: bool,
+    /// Through a user's systemd.
+    pub systemd_user: bool,
+    /// Limits of RDMA devices.
+    pub rdma: bool,
+}
+
+/// System call filters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SeccompFeatures {
+    /// Whether filters can be made for the machine this was built for.
+    pub enabled: bool,
+    /// The actions.
+    pub actions: Vec<&'static str>,
+    /// The comparisons.
+    pub operators: Vec<&'static str>,
+    /// The architectures that a profile may name; one that the machine cannot run is left out.
+    pub archs: Vec<&'static str>,
+    /// The flags that a profile may name.
+    pub known_flags: Vec<&'static str>,
+    /// The flags that have an effect.
+    pub supported_flags: Vec<&'static str>,
+}
+
+/// What mounts can do beyond their options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MountExtensions {
+    /// Mounts with ids of their own.
+    pub idmap: Enabled,
+}
+
+/// What this runtime supports.
+#[must_use]
+pub fn features() -> Features {
+    let mut mount_options: Vec<String> = plan::mount_option_names().collect();
+    mount_options.sort_unstable();
+    Features {
+        oci_version_min: "1.0.0",
+        oci_version_max: "1.3.0",
+        hooks: vec![
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        mount_options,
+        linux: linux(),
+        annotations: BTreeMap::from([(
+            "io.github.coracle-containers.coracle.version",
+            env!("CARGO_PKG_VERSION"),
+        )]),
+        potentially_unsafe_config_annotations: Vec::new(),
+    }
+}
+
+fn linux() -> LinuxFeatures {
+    const NO: Enabled = Enabled { enabled: false };
+    const YES: Enabled = Enabled { enabled: true };
+    let namespaces = NamespaceKind::ALL.iter();
+    let mut namespaces: Vec<&str> = namespaces
+        .filter(|kind| **kind != NamespaceKind::Time)
+        .map(|kind| kind.name())
+        .collect();
+    namespaces.sort_unstable();
+    LinuxFeatures {
+        namespaces,
+        capabilities: CAPABILITY_NAMES.to_vec(),
+        cgroup: CgroupFeatures {
+            v1: true,
+            v2: true,
+            systemd: false,
+            systemd_user: false,
+            rdma: true,
+        },
+        seccomp: seccomp(),
+        apparmor: YES,
+        selinux: YES,
+        intel_rdt: NO,
+        mount_extensions: MountExtensions { idmap: NO },
+        net_devices: NO,
+    }
+}
+
+fn seccomp() -> SeccompFeatures {
+    let without = |list: &[&'static str], left_out: &str| {
+        list.iter().copied().filter(|name| *name != left_out).collect()
+    };
+    SeccompFeatures {
+        enabled: Machine::native().is_ok(),
+        actions: without(&ACTIONS, Action::Notify.name()),
+        operators: OPERATORS.to_vec(),
+        archs: ARCHITECTURES.to_vec(),
+        known_flags: FLAGS.to_vec(),
+        // It concerns listeners, which are not supported.
+        supported_flags: without(&FLAGS, Flag::WaitKillableRecv.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_engines_ask_for() {
+        let features = features();
+        for option in ["ro", "rro", "rbind", "rslave", "nosymfollow", "lazytime"] {
+            let known = features.mount_options.iter().any(|name| name == option);
+            assert!(known, "{option}");
+        }
+        assert!(features.linux.namespaces.contains(&"user"));
+    }
+
+    #[test]
+    fn lists_have_no_doubles() {
+        let features = features();
+        let mut options = features.mount_options.clone();
+        options.dedup();
+        assert_eq!(options, features.mount_options);
+    }
+
+    #[test]
+    fn does_not_promise_what_is_refused() {
+        let features = features();
+        assert!(!features.linux.namespaces.contains(&"time"));
+        assert!(!features.linux.seccomp.actions.contains(&"SCMP_ACT_NOTIFY"));
+        assert!(!features.mount_options.iter().any(|name| name.contains("idmap")));
+    }
+
+    #[cfg(feature = "oci-spec")]
+    #[test]
+    fn another_reader_of_the_specification_understands_it() {
+        let json = serde_json::to_string(&features()).expect("JSON");
+        let read: oci_spec::runtime::Features = serde_json::from_str(&json).expect("understood");
+        let written: serde_json::Value = serde_json::to_value(&read).expect("JSON");
+        assert_eq!(written["ociVersionMax"], "1.3.0");
+        assert_eq!(written["linux"]["cgroup"]["v1"], true);
+        assert_eq!(written["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+    }
+}
