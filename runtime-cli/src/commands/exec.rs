@@ -4,11 +4,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use coracle::spec::{CapabilitySet, Process};
-use coracle::{Container, Error, ErrorKind, ExecOptions, ExecProcess, ExitStatus, Status};
+use coracle::{Error, ExecOptions, ExecProcess, ExitStatus};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{container, creation};
+use super::{container, creation, unsupported};
 use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
 use crate::foreground::{self, Program};
@@ -16,7 +16,6 @@ use crate::signals::Signals;
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
     let container = container(globals, matches)?;
-    refuse_paused(&container, matches)?;
     let process = process(matches, container.process())?;
     let detached = matches.switch("detach");
     let options = options(matches, process.terminal, detached)?;
@@ -29,46 +28,28 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
     Ok(foreground::attend(&running, &signals, console)?)
 }
 
-fn refuse_paused(container: &Container, matches: &Matches) -> Result<(), Failure> {
-    if matches.switch("ignore-paused") || container.state()?.status != Status::Paused {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::WrongStatus,
-        "cannot exec in a paused container (use --ignore-paused to override)",
-    )
-    .into())
-}
-
 fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOptions, Failure> {
     creation::refuse_pidfd_socket(matches)?;
+    if matches.value("cgroup").is_some() {
+        return Err(unsupported("exec --cgroup").into());
+    }
     let mut options = ExecOptions::default();
     options.console = creation::console(terminal, detached, matches.path("console-socket"))?;
     options.pid_file = matches.path("pid-file");
     options.listen_fds = creation::listen_fds();
     options.preserve_fds = creation::preserve_fds(matches, options.listen_fds)?;
-    options.cgroup = cgroup(matches)?;
+    options.ignore_paused = matches.switch("ignore-paused");
     Ok(options)
-}
-
-fn cgroup(matches: &Matches) -> Result<Option<String>, Failure> {
-    let given = matches.texts("cgroup")?;
-    match given.as_slice() {
-        [] => Ok(None),
-        [path] if !path.contains(':') => Ok(Some((*path).to_owned())),
-        _ => Err(Error::new(
-            ErrorKind::Unsupported,
-            "--cgroup for single controllers is not supported yet",
-        )
-        .with_hint("give one path, which holds for all controllers")
-        .into()),
-    }
 }
 
 /// The settings of the process: those recorded with the container, then the process file, then
 /// the options.
-fn process(matches: &Matches, recorded: &Process) -> Result<Process, Failure> {
-    let mut process = recorded.clone();
+fn process(matches: &Matches, recorded: Option<&Process>) -> Result<Process, Failure> {
+    // A container without a process has no capabilities to give on.
+    let mut process = recorded.cloned().unwrap_or_else(|| Process {
+        cwd: "/".into(),
+        ..Process::default()
+    });
     match matches.path("process") {
         Some(path) => overlay(&mut process, load(&path)?),
         // As with runc, the terminal is asked for by each command.

@@ -7,7 +7,8 @@ use crate::args::{Globals, Matches};
 use crate::failure::Failure;
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
-    let signal: Signal = matches.argument(1)?.unwrap_or("SIGTERM").parse()?;
+    let signal = matches.argument(1)?.map(str::parse::<Signal>);
+    let signal = signal.transpose()?.unwrap_or(Signal::TERM);
     let container = container(globals, matches)?;
     if !matches.switch("all") {
         container.kill(signal, KillTarget::Init)?;

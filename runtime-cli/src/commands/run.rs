@@ -48,7 +48,7 @@ impl Program for Container {
     }
 
     fn forward(&self, signal: i32) {
-        if let Ok(signal) = signal.to_string().parse::<Signal>() {
+        if let Some(signal) = Signal::from_number(signal) {
             // The container may have ended in between, and the pidfd says so next.
             let _ = self.kill(signal, KillTarget::Init);
         }
