@@ -37,6 +37,7 @@ pub mod cgroup;
 mod console;
 mod container;
 pub mod error;
+pub mod features;
 mod hooks;
 pub mod host;
 mod id;
@@ -55,5 +56,6 @@ pub use container::{
     KillTarget, Listed, Runtime, Signal, State, Status, Stdio,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use features::features;
 pub use id::ContainerId;
 pub use plan::Plan;

@@ -34,7 +34,7 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
 /// The states that can be told; of the others the log says why not.
 fn states(listed: Vec<Listed>) -> Vec<State> {
     let mut states = Vec::with_capacity(listed.len());
-    for Listed { id, state } in listed {
+    for Listed { id, state, .. } in listed {
         match state {
             Ok(state) => states.push(state),
             Err(error) => ::log::warn!("container {id}: {error}"),
