@@ -1,6 +1,7 @@
 //! Runs one container from inside a program: `embed BUNDLE [STATE_ROOT]`.
 //!
 //! The program is an ordinary multi-threaded one; nothing about it changes while containers are made.
+#![allow(clippy::print_stderr, reason = "an example talks to its user")]
 
 use std::process::ExitCode;
 
