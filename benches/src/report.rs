@@ -74,12 +74,12 @@ fn table(bench: &Bench) -> String {
     table.render()
 }
 
+/// The values that a series is compared to: those of `base`, or the first where it has none.
 fn base_values<'a>(series: &'a Series, base: &str) -> Option<&'a [f64]> {
-    let values = series
-        .runtimes
-        .iter()
-        .find(|values| values.runtime == base)?;
-    Some(&values.values)
+    let values = series.runtimes.iter().find(|values| values.runtime == base);
+    values
+        .or(series.runtimes.first())
+        .map(|values| values.values.as_slice())
 }
 
 /// All values with their summaries, and what they were measured on.

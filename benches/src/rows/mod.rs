@@ -1,6 +1,7 @@
 //! The rows of the comparison, one file each.
 
 pub(crate) mod calls;
+mod embed;
 mod exec;
 mod existing;
 mod init;
@@ -17,7 +18,7 @@ use crate::measure::Cost;
 type Row = fn(&mut Bench) -> Outcome<()>;
 
 /// All rows in the order of the report.
-const ROWS: [(&str, Row); 8] = [
+const ROWS: [(&str, Row); 9] = [
     ("run", run::measure),
     ("life", life::measure),
     ("exec", exec::measure),
@@ -25,6 +26,7 @@ const ROWS: [(&str, Row); 8] = [
     ("calls", calls::measure),
     ("init", init::measure),
     ("limit", limit::measure),
+    ("embed", embed::measure),
     ("existing", existing::measure),
 ];
 
