@@ -335,6 +335,18 @@ fn bad_values_are_refused_with_their_field() {
             "..",
         ),
         (
+            "/linux/seccomp",
+            json!({"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}),
+            "linux.seccomp.defaultAction",
+            "required, but missing",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_NO"}),
+            "linux.seccomp.defaultAction",
+            "unknown seccomp action",
+        ),
+        (
             "/linux/resources",
             json!({"memory": {"limit": "1g"}}),
             "linux.resources.memory.limit",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::draft::{Draft, text};
+use super::draft::{Draft, inner_path, text};
 use super::mount_options::{Options, attribute::RDONLY, propagation_flags};
 use super::mounts::{Action, Attachment, Planned, Setting, attach, copy, new_filesystem};
 use super::{Origin, Source};
@@ -106,7 +106,7 @@ impl View<'_> {
             }
         }
         if self.options.own.set & RDONLY != 0 {
-            let target = text(&self.mount.destination, self.origin)?;
+            let target = inner_path(&self.mount.destination, self.origin)?;
             let action = Action::Reattribute {
                 target,
                 set: RDONLY,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::draft::{Draft, Handle, list, numbers, text};
+use super::draft::{Draft, Handle, inner_path, list, numbers, text};
 use super::mounts::{self, RootTree, Setting};
 use super::namespaces::{Namespaces, flag};
 use super::payload::{Joining, Payload};
@@ -10,7 +10,9 @@ use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, m
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{Gate, List, Numbers, Slot, Step};
-use crate::spec::{Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported};
+use crate::spec::{
+    Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported, unsupported_process,
+};
 
 /// The oldest kernel: mount_setattr(2).
 const KERNEL: (u32, u32) = (5, 12);
@@ -22,9 +24,9 @@ pub(crate) struct Container<'a> {
     pub(crate) namespaces: u64,
     /// The maps of its user namespace, if create made one.
     pub(crate) id_maps: Option<&'a IdMaps>,
-    /// Whether a seccomp filter was recorded.
+    /// Whether it has a system call filter, which the process gets as well.
     pub(crate) filter: bool,
-    /// How many descriptors from 3 on are sockets for the process (`sd_listen_fds(3)`).
+    /// How many descriptors from 3 on are sockets for the process.
     pub(crate) listen_fds: u32,
     /// How many more descriptors the process keeps.
     pub(crate) preserve_fds: u32,
@@ -76,6 +78,9 @@ impl Plan {
     ) -> Result<Self> {
         process.validate("process")?;
         check_kernel(host)?;
+        if let Some(error) = unsupported_process(process) {
+            return Err(error);
+        }
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
         let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
@@ -261,16 +266,16 @@ impl<'a> Parts<'a> {
     }
 
     fn write_mounts(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
-        if let Some((tree, make)) = &self.null {
-            let origin = Origin::Field("linux.maskedPaths");
-            mounts::write_make(draft, *tree, make.as_ref(), &origin);
-        }
         let setting = Setting {
             spec,
             bundle: &options.bundle,
             namespaces: &self.namespaces,
         };
-        mounts::write(setting, draft, &self.root, &self.planned);
+        let null = self
+            .null
+            .as_ref()
+            .map(|(tree, make)| (*tree, make.as_ref()));
+        mounts::write(setting, draft, (&self.root, null), &self.planned);
     }
 
     fn write_start(&self, draft: &mut Draft<'_>) {
@@ -387,7 +392,7 @@ impl<'a> Parts<'a> {
             let origin = Origin::Element("linux.readonlyPaths", index);
             draft.push(
                 &Step::ReadonlyPath {
-                    path: &text(path, &origin)?,
+                    path: &inner_path(path, &origin)?,
                 },
                 origin,
             );
@@ -400,7 +405,7 @@ impl<'a> Parts<'a> {
             let origin = Origin::Element("linux.maskedPaths", index);
             draft.push(
                 &Step::MaskPath {
-                    path: &text(path, &origin)?,
+                    path: &inner_path(path, &origin)?,
                     null,
                 },
                 origin,

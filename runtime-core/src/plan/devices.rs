@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Origin;
-use super::draft::{Draft, text};
+use super::draft::{Draft, inner_path, text};
 use super::mounts::{Action, Attachment, Planned, Setting, copy};
 use crate::error::Result;
 use crate::host::MKNOD;
@@ -97,7 +97,7 @@ fn plan(
             DeviceKind::Fifo => libc::S_IFIFO,
         };
         let action = Action::Device {
-            path: text(&device.path, &origin)?,
+            path: inner_path(&device.path, &origin)?,
             mode: kind | device.file_mode.unwrap_or(MODE) & 0o7777,
             major: device.major.unwrap_or(0),
             minor: device.minor.unwrap_or(0),
@@ -110,7 +110,7 @@ fn plan(
     let attachment = Attachment {
         tree,
         make,
-        target: text(&device.path, &origin)?,
+        target: inner_path(&device.path, &origin)?,
         set: 0,
         clear: 0,
         set_recursive: 0,

@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use super::{Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -93,6 +94,11 @@ pub(super) fn text(value: impl AsRef<OsStr>, origin: &Origin) -> Result<CString>
             "contains a NUL character",
         ))
     })
+}
+
+/// A path inside the container, without doubled slashes and `.`: the init program compares prefixes.
+pub(super) fn inner_path(path: &Path, origin: &Origin) -> Result<CString> {
+    text(path.components().collect::<PathBuf>(), origin)
 }
 
 /// The bytes of a [`List`](crate::program::List): each string with its NUL.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use super::draft::{Draft, Handle, list, text};
+use super::draft::{Draft, Handle, inner_path, list, text};
 use super::mount_options::{Options, propagation_flags};
 use super::namespaces::Namespaces;
 use super::{Origin, Source, cgroup_mount};
@@ -128,7 +128,7 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
         let options = Options::parse(mount, index)?;
         let origin = Origin::Element("mounts", index);
         check_target(mount, index)?;
-        let target = text(&mount.destination, &origin)?;
+        let target = inner_path(&mount.destination, &origin)?;
         if options.remount {
             planned.extend(remount(&options, &target, &origin));
             continue;
@@ -233,7 +233,7 @@ pub(super) fn attach(
     Ok(Attachment {
         tree,
         make,
-        target: text(&mount.destination, origin)?,
+        target: inner_path(&mount.destination, origin)?,
         set: 0,
         clear: 0,
         set_recursive: 0,
@@ -319,7 +319,7 @@ impl RootTree {
 pub(super) fn write(
     setting: Setting<'_>,
     draft: &mut Draft<'_>,
-    root: &RootTree,
+    (root, null): (&RootTree, Option<(Handle, Option<&Make>)>),
     planned: &[Planned],
 ) {
     let private = matches!(
@@ -342,6 +342,9 @@ pub(super) fn write(
     if setting.namespaces.is_new(NamespaceKind::Mount) {
         draft.push(&Step::Propagation { propagation }, from);
     }
+    if let Some((tree, make)) = null {
+        write_make(draft, tree, make, &Origin::Field("linux.maskedPaths"));
+    }
     let origin = Origin::Field("root.path");
     write_make(draft, root.tree, root.make.as_ref(), &origin);
     for (action, origin) in planned {
@@ -363,12 +366,7 @@ pub(super) fn write(
 }
 
 /// Writes the step that makes a tree, if the caller does not open it.
-pub(super) fn write_make(
-    draft: &mut Draft<'_>,
-    tree: Handle,
-    make: Option<&Make>,
-    origin: &Origin,
-) {
+fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: &Origin) {
     let slot = draft.slot(tree);
     match make {
         None => {}

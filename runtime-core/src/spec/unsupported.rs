@@ -1,70 +1,95 @@
 //! What the specification knows and this version does not do yet.
 
-use super::{NamespaceKind, PersonalityDomain, Spec};
+use super::seccomp::Action;
+use super::{Linux, Mount, NamespaceKind, Personality, PersonalityDomain, Process, Seccomp, Spec};
 use crate::error::{Error, ErrorKind};
 
-/// Whether a configuration asks for it, and the field to name.
-type Row = (fn(&Spec) -> bool, &'static str);
+/// Whether somebody asks for it, and the field to name.
+type Row<T> = (fn(&T) -> bool, &'static str);
 
-/// One row for each thing that is missing.
-const MISSING: &[Row] = &[
+/// What is missing for a process, one row for each.
+const PROCESS: &[Row<Process>] = &[
+    (|process| process.scheduler.is_some(), "process.scheduler"),
     (
-        |spec| process(spec, |process| process.scheduler.is_some()),
-        "process.scheduler",
-    ),
-    (
-        |spec| process(spec, |process| process.io_priority.is_some()),
+        |process| process.io_priority.is_some(),
         "process.ioPriority",
     ),
     (
-        |spec| process(spec, |process| process.exec_cpu_affinity.is_some()),
+        |process| process.exec_cpu_affinity.is_some(),
         "process.execCPUAffinity",
     ),
-    (
-        |spec| spec.linux.memory_policy.is_some(),
-        "linux.memoryPolicy",
-    ),
-    (
-        |spec| {
-            spec.linux.personality.as_ref().is_some_and(|personality| {
-                personality.domain != PersonalityDomain::Linux || !personality.flags.is_empty()
-            })
-        },
-        "linux.personality",
-    ),
-    (|spec| spec.linux.intel_rdt.is_some(), "linux.intelRdt"),
-    (
-        |spec| !spec.linux.net_devices.is_empty(),
-        "linux.netDevices",
-    ),
-    (
-        |spec| !spec.linux.time_offsets.is_empty(),
-        "linux.timeOffsets",
-    ),
-    (
-        |spec| spec.linux.namespace(NamespaceKind::Time).is_some(),
-        "linux.namespaces",
-    ),
-    (|spec| spec.linux.mount_label.is_some(), "linux.mountLabel"),
 ];
 
-fn process(spec: &Spec, asks: fn(&super::Process) -> bool) -> bool {
-    spec.process.as_ref().is_some_and(asks)
+/// What is missing for a container, one row for each.
+const LINUX: &[Row<Linux>] = &[
+    (|linux| linux.memory_policy.is_some(), "linux.memoryPolicy"),
+    (
+        |linux| linux.personality.as_ref().is_some_and(is_unusual),
+        "linux.personality",
+    ),
+    (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
+    (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
+    (|linux| !linux.time_offsets.is_empty(), "linux.timeOffsets"),
+    (
+        |linux| linux.namespace(NamespaceKind::Time).is_some(),
+        "linux.namespaces",
+    ),
+    (|linux| linux.mount_label.is_some(), "linux.mountLabel"),
+    (
+        |linux| linux.seccomp.as_ref().is_some_and(has_listener),
+        "linux.seccomp.listenerPath",
+    ),
+];
+
+/// What is missing for a mount, one row for each.
+const MOUNT: &[Row<Mount>] = &[(
+    |mount| {
+        let mapped = |option: &String| matches!(option.as_str(), "idmap" | "ridmap");
+        !mount.uid_mappings.is_empty() || mount.options.iter().any(mapped)
+    },
+    "uidMappings",
+)];
+
+fn is_unusual(personality: &Personality) -> bool {
+    personality.domain != PersonalityDomain::Linux || !personality.flags.is_empty()
+}
+
+fn has_listener(profile: &Seccomp) -> bool {
+    profile.listener_path.is_some()
+        || profile.default_action == Some(Action::Notify)
+        || profile
+            .syscalls
+            .iter()
+            .any(|rule| rule.action == Action::Notify)
+}
+
+fn missing(field: String) -> Error {
+    Error::new(ErrorKind::Unsupported, "is not supported by this version").with_field(field)
+}
+
+fn first<T>(rows: &[Row<T>], value: &T) -> Option<&'static str> {
+    rows.iter()
+        .find(|(asks, _)| asks(value))
+        .map(|(_, field)| *field)
 }
 
 /// The first thing in a configuration that this version cannot do, as an error of the kind
 /// [`ErrorKind::Unsupported`] that names the field.
 #[must_use]
 pub fn unsupported(spec: &Spec) -> Option<Error> {
-    let missing = |field: String| {
-        Error::new(ErrorKind::Unsupported, "is not supported by this version").with_field(field)
-    };
-    if let Some((_, field)) = MISSING.iter().find(|(asks, _)| asks(spec)) {
-        return Some(missing((*field).to_owned()));
+    if let Some(error) = spec.process.as_ref().and_then(unsupported_process) {
+        return Some(error);
     }
-    let idmapped = |option: &String| matches!(option.as_str(), "idmap" | "ridmap");
-    spec.mounts
-        .iter()
-        .position(|mount| !mount.uid_mappings.is_empty() || mount.options.iter().any(idmapped))
-        .map(|index| missing(format!("mounts[{index}].uidMappings")))
+    if let Some(field) = first(LINUX, &spec.linux) {
+        return Some(missing(field.to_owned()));
+    }
+    spec.mounts.iter().enumerate().find_map(|(index, mount)| {
+        first(MOUNT, mount).map(|field| missing(format!("mounts[{index}].{field}")))
+    })
+}
+
+/// The same for a process that joins a container.
+#[must_use]
+pub fn unsupported_process(process: &Process) -> Option<Error> {
+    first(PROCESS, process).map(|field| missing(field.to_owned()))
 }

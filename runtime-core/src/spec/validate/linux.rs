@@ -42,6 +42,13 @@ impl Spec {
             sysctl::check(linux, name, value)
                 .map_err(|error| error.with_field(format!("linux.sysctl[\"{name}\"]")))?;
         }
+        let profile = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
+        if profile.is_some_and(|profile| profile.default_action.is_none()) {
+            return Err(invalid(
+                "linux.seccomp.defaultAction",
+                "required, but missing",
+            ));
+        }
         check_time(linux)?;
         check_net_devices(linux)?;
         check_cgroup_path(linux)
