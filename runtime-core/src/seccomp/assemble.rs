@@ -24,6 +24,9 @@ pub(super) enum Test {
     Greater,
     /// Greater or equal, unsigned: `BPF_JMP | BPF_JGE | BPF_K`.
     GreaterOrEqual,
+    /// Any of the bits set: `BPF_JMP | BPF_JSET | BPF_K`.
+    #[cfg(feature = "libseccomp")]
+    AnyBit,
 }
 
 impl Test {
@@ -32,6 +35,8 @@ impl Test {
             Self::Equal => 0x15,
             Self::Greater => 0x25,
             Self::GreaterOrEqual => 0x35,
+            #[cfg(feature = "libseccomp")]
+            Self::AnyBit => 0x45,
         }
     }
 }
@@ -83,6 +88,23 @@ impl Assembler {
             reversed: Vec::with_capacity(1024),
             returns: Vec::new(),
         }
+    }
+
+    /// Continues in front of a program.
+    #[cfg(feature = "libseccomp")]
+    pub(super) fn before(program: Vec<Instruction>) -> Self {
+        let mut reversed = program;
+        reversed.reverse();
+        Self {
+            reversed,
+            returns: Vec::new(),
+        }
+    }
+
+    /// The first instruction.
+    #[cfg(feature = "libseccomp")]
+    pub(super) fn start(&self) -> Option<Position> {
+        self.reversed.len().checked_sub(1).map(Position)
     }
 
     /// The program.

@@ -8,9 +8,9 @@ use super::condition::{Clause, Clauses, Condition, words};
 use super::verdict::{Branch, Segment, Verdict, Verdicts};
 
 /// Where the number of the call is in `struct seccomp_data` (linux/seccomp.h).
-const NUMBER: u32 = 0;
+pub(super) const NUMBER: u32 = 0;
 /// Where the architecture is.
-const ARCHITECTURE: u32 = 4;
+pub(super) const ARCHITECTURE: u32 = 4;
 /// Where the first argument is; each has 8 bytes.
 const ARGUMENTS: u32 = 16;
 
@@ -166,7 +166,7 @@ impl Emitter {
         match test {
             Test::Equal if mask == 0 => low,
             Test::Equal => self.assembler.compare(upper, Test::Equal, low, no),
-            Test::Greater | Test::GreaterOrEqual => {
+            _ => {
                 let (low, yes, no) = (low.after(offset), yes.after(offset), no.after(offset));
                 let equal = self.assembler.branch(Test::Equal, value, low, no);
                 let greater = self.assembler.branch(Test::Greater, value, yes, equal);

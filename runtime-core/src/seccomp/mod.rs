@@ -18,6 +18,8 @@ mod abi;
 mod assemble;
 mod condition;
 mod emit;
+#[cfg(feature = "libseccomp")]
+mod libseccomp;
 mod rules;
 mod table;
 mod verdict;
@@ -79,15 +81,7 @@ impl Filter {
 
     /// The instructions.
     pub fn instructions(&self) -> impl Iterator<Item = Instruction> + '_ {
-        let (records, _) = self.program.as_chunks::<8>();
-        records
-            .iter()
-            .map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| Instruction {
-                code: u16::from_ne_bytes([c0, c1]),
-                jt,
-                jf,
-                k: u32::from_ne_bytes([k0, k1, k2, k3]),
-            })
+        unpack(&self.program)
     }
 
     /// The flags for seccomp(2), `SECCOMP_FILTER_FLAG_*`.
@@ -97,12 +91,17 @@ impl Filter {
     }
 }
 
-/// Compiles a profile for the machine this program was built for.
+/// Compiles a profile for the machine this program was built for; with the feature `libseccomp`,
+/// by that library.
 ///
 /// # Errors
 ///
-/// See [`compile_for`]; and [`ErrorKind::Unsupported`] on an unknown machine.
+/// See [`compile_for`]; [`ErrorKind::Unsupported`] on an unknown machine; and, with the feature
+/// `libseccomp`, what that library says.
 pub fn compile(profile: &Seccomp) -> Result<Filter> {
+    #[cfg(feature = "libseccomp")]
+    return libseccomp::compile(profile);
+    #[cfg(not(feature = "libseccomp"))]
     compile_for(profile, Machine::native()?)
 }
 
@@ -115,20 +114,37 @@ pub fn compile(profile: &Seccomp) -> Result<Filter> {
 /// instructions, the kernel's limit. [`ErrorKind::Unsupported`] for `SCMP_ACT_NOTIFY`.
 pub fn compile_for(profile: &Seccomp, machine: Machine) -> Result<Filter> {
     let verdicts = verdict::decide(profile, machine)?;
-    let instructions = emit::emit(&verdicts);
+    pack(&emit::emit(&verdicts), profile)
+}
+
+/// Packs a program for the kernel.
+fn pack(instructions: &[Instruction], profile: &Seccomp) -> Result<Filter> {
     if instructions.len() > MAX_INSTRUCTIONS {
         return Err(too_long());
     }
     let mut program = Vec::with_capacity(instructions.len() * 8);
     for Instruction { code, jt, jf, k } in instructions {
         program.extend_from_slice(&code.to_ne_bytes());
-        program.extend_from_slice(&[jt, jf]);
+        program.extend_from_slice(&[*jt, *jf]);
         program.extend_from_slice(&k.to_ne_bytes());
     }
     Ok(Filter {
         program,
         flags: flags(profile),
     })
+}
+
+/// The instructions of a packed program.
+fn unpack(program: &[u8]) -> impl Iterator<Item = Instruction> + '_ {
+    let (records, _) = program.as_chunks::<8>();
+    records
+        .iter()
+        .map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| Instruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        })
 }
 
 fn too_long() -> Error {

@@ -9,7 +9,7 @@ use super::abi::{Abi, Machine};
 use super::condition::Condition;
 use super::table::{Call, NO};
 
-const EPERM: u32 = 1;
+pub(super) const EPERM: u32 = 1;
 
 /// The largest error that the kernel returns: `MAX_ERRNO` of linux/err.h.
 const MAX_ERRNO: u32 = 4095;

@@ -10,7 +10,7 @@ use super::table::NO;
 
 /// `SECCOMP_RET_ERRNO` with `ENOSYS`: what happens to calls that are newer than the profile, so
 /// that programs fall back to older ones.
-const NO_SUCH_CALL: Verdict = Verdict::Return(0x0005_0000 | 38);
+pub(super) const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
 
 /// What happens to calls of a convention that is not in the profile.
 const FOREIGN: Verdict = Verdict::Return(super::KILL_THREAD);
@@ -134,7 +134,7 @@ impl Branch {
             let newest = rules.newest(Abi::X32, column);
             self.end(newest);
             let last = if newest.is_some() {
-                NO_SUCH_CALL
+                Verdict::Return(NO_SUCH_CALL)
             } else {
                 default
             };
@@ -143,7 +143,14 @@ impl Branch {
             self.push(mark, FOREIGN);
             (FOREIGN, FOREIGN, default)
         };
-        self.push(UPPER, if native_ends { NO_SUCH_CALL } else { upper });
+        self.push(
+            UPPER,
+            if native_ends {
+                Verdict::Return(NO_SUCH_CALL)
+            } else {
+                upper
+            },
+        );
         self.push(UPPER | mark, last);
         self.push(u32::MAX, skipped);
     }
@@ -158,7 +165,7 @@ impl Branch {
         {
             self.segments.pop();
         }
-        self.push(newest + 1, NO_SUCH_CALL);
+        self.push(newest + 1, Verdict::Return(NO_SUCH_CALL));
     }
 
     /// Appends a segment; one of the same start replaces the last.

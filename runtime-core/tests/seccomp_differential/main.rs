@@ -14,6 +14,8 @@
     reason = "test code"
 )]
 
+#[cfg(feature = "libseccomp")]
+mod backend;
 mod interpreter;
 mod oracle;
 mod profiles;

@@ -11,7 +11,7 @@ use coracle::spec::seccomp::{
 use super::compare;
 
 /// The profiles of the engines' configurations, each once, with the name of a file that has it.
-fn engines() -> BTreeMap<String, String> {
+pub(crate) fn engines() -> BTreeMap<String, String> {
     let mut profiles = BTreeMap::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles");
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -49,7 +49,7 @@ fn engines_profiles() {
     println!("{} different profiles", profiles.len());
 }
 
-const ACTIONS: [Action; 8] = [
+pub(crate) const ACTIONS: [Action; 8] = [
     Action::Allow,
     Action::Errno,
     Action::Kill,
@@ -60,7 +60,7 @@ const ACTIONS: [Action; 8] = [
     Action::Trap,
 ];
 
-fn rule(names: &[&str], action: Action, args: Vec<Argument>) -> SyscallRule {
+pub(crate) fn rule(names: &[&str], action: Action, args: Vec<Argument>) -> SyscallRule {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     SyscallRule {
         names,
@@ -70,7 +70,7 @@ fn rule(names: &[&str], action: Action, args: Vec<Argument>) -> SyscallRule {
     }
 }
 
-fn base(default_action: Action, architectures: &[Architecture]) -> Seccomp {
+pub(crate) fn base(default_action: Action, architectures: &[Architecture]) -> Seccomp {
     Seccomp {
         default_action: Some(default_action),
         architectures: architectures.to_vec(),
@@ -79,7 +79,7 @@ fn base(default_action: Action, architectures: &[Architecture]) -> Seccomp {
 }
 
 /// The sets of architectures that matter on x86.
-const SETS: [&[Architecture]; 6] = [
+pub(crate) const SETS: [&[Architecture]; 6] = [
     &[],
     &[Architecture::X86_64],
     &[Architecture::X86],
