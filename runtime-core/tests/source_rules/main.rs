@@ -176,3 +176,18 @@ fn names_say_something() {
 fn the_library_calls_nothing_that_panics() {
     check(&[Rule::Panic]);
 }
+
+/// The README shows the example of the library's documentation, which is compiled as a doc test.
+#[test]
+fn the_readme_shows_an_example_that_compiles() {
+    let library = fs::read_to_string(workspace().join("runtime-core/src/lib.rs")).expect("lib.rs");
+    let documented: Vec<&str> =
+        library.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("README.md");
+    let (_, after) = readme.split_once("```rust\n").expect("an example");
+    let (example, _) = after.split_once("```").expect("its end");
+    assert!(example.lines().count() > 3, "the README's example is gone");
+    for line in example.lines().filter(|line| !line.is_empty()) {
+        assert!(documented.contains(&line), "{line:?} is not in the documentation of lib.rs");
+    }
+}
