@@ -14,27 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     write(&["rerun-if-changed=payload"]);
     for name in PAYLOADS {
         let status = Command::new(&rustc)
-            .args([
-                "--edition=2024",
-                "--target",
-                &target,
-                "--crate-type=bin",
-                "-Copt-level=s",
-            ])
-            .args([
-                "-Cpanic=abort",
-                "-Crelocation-model=static",
-                "-Cstrip=symbols",
-            ])
-            .args([
-                "-Clinker=rust-lld",
-                "-Clinker-flavor=ld.lld",
-                "-Clink-self-contained=no",
-            ])
-            .args([
-                "-Ctarget-feature=+crt-static",
-                "-Cdefault-linker-libraries=no",
-            ])
+            .args(["--edition=2024", "--target", &target, "--crate-type=bin", "-Copt-level=s"])
+            .args(["-Cpanic=abort", "-Crelocation-model=static", "-Cstrip=symbols"])
+            .args(["-Clinker=rust-lld", "-Clinker-flavor=ld.lld", "-Clink-self-contained=no"])
+            .args(["-Ctarget-feature=+crt-static", "-Cdefault-linker-libraries=no"])
             .args(["-Clink-arg=-static", "-Clink-arg=-znognustack", "-o"])
             .arg(out.join(name))
             .arg(format!("payload/{name}.rs"))

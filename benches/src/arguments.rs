@@ -15,8 +15,8 @@ pub(crate) const HELP: &str = "\
 Compare OCI runtimes side by side.
 
 usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--rows FILTER]
-                     [--existing N] [--pause MS] [--json FILE] [--svg FILE] [--trace-syscalls]
-                     [--quick]
+                     [--existing N] [--pause MS] [--json FILE] [--svg FILE]
+                     [--markdown FILE] [--trace-syscalls] [--quick]
        coracle-bench trace --runtime NAME=PATH [--verb create|run] [--all]
        coracle-bench count -- PROGRAM [ARGUMENT]...
 
@@ -30,7 +30,7 @@ usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--row
   --pause MS            rest between two measurements (default 100): the kernel finishes what the
                         one before left to it, and no one profits from locks that are still warm;
                         the rows of `parallel` are back to back
-  --json FILE, --svg FILE
+  --json FILE, --svg FILE, --markdown FILE
                         write the results there as well
   --trace-syscalls      with the row `calls`: a table per system call
   --quick               10 rounds, 100 existing containers
@@ -61,6 +61,7 @@ pub(crate) struct Options {
     pub(crate) existing: usize,
     pub(crate) json: Option<PathBuf>,
     pub(crate) svg: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
     pub(crate) trace_system_calls: bool,
     /// The verb to trace.
     pub(crate) verb: String,
@@ -91,6 +92,7 @@ pub(crate) fn parse() -> Outcome<Action> {
         existing: 1000,
         json: None,
         svg: None,
+        markdown: None,
         trace_system_calls: false,
         verb: "create".into(),
         all: false,
@@ -118,11 +120,7 @@ pub(crate) fn parse() -> Outcome<Action> {
         }
     }
     complete(&mut options, floor.filter(|_| !trace));
-    Ok(if trace {
-        Action::Trace(options)
-    } else {
-        Action::Measure(options)
-    })
+    Ok(if trace { Action::Trace(options) } else { Action::Measure(options) })
 }
 
 fn set(options: &mut Options, name: &str, parser: &mut lexopt::Parser) -> Outcome<()> {
@@ -131,6 +129,7 @@ fn set(options: &mut Options, name: &str, parser: &mut lexopt::Parser) -> Outcom
         "pause" => options.pause = Duration::from_millis(parser.value()?.parse()?),
         "existing" => options.existing = parser.value()?.parse()?,
         "json" => options.json = Some(parser.value()?.into()),
+        "markdown" => options.markdown = Some(parser.value()?.into()),
         "svg" => options.svg = Some(parser.value()?.into()),
         "verb" => options.verb = parser.value()?.string()?,
         "all" => options.all = true,
@@ -149,11 +148,7 @@ fn rest(parser: &mut lexopt::Parser) -> Outcome<Vec<OsString>> {
     if words.first().is_some_and(|word| word == "--") {
         words.remove(0);
     }
-    if words.is_empty() {
-        Err("a program is missing".into())
-    } else {
-        Ok(words)
-    }
+    if words.is_empty() { Err("a program is missing".into()) } else { Ok(words) }
 }
 
 fn runtime(text: &str) -> Runtime {
@@ -161,44 +156,27 @@ fn runtime(text: &str) -> Runtime {
         Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
         None => {
             let path = PathBuf::from(text);
-            let name = path
-                .file_name()
-                .map_or(text.into(), |name| name.to_string_lossy());
+            let name = path.file_name().map_or(text.into(), |name| name.to_string_lossy());
             (name.into_owned(), path)
         }
     };
-    Runtime {
-        name,
-        path,
-        root: PathBuf::new(),
-    }
+    Runtime { name, path, root: PathBuf::new() }
 }
 
 /// The default runtimes, and the floor unless it is left out.
 fn complete(options: &mut Options, floor: Option<PathBuf>) {
     if options.runtimes.is_empty() {
-        let found = [
-            ("coracle", beside("coracle")),
-            ("runc", in_path("runc")),
-            ("crun", in_path("crun")),
-        ];
+        let found =
+            [("coracle", beside("coracle")), ("runc", in_path("runc")), ("crun", in_path("crun"))];
         options.runtimes = found
             .into_iter()
             .filter_map(|(name, path)| {
-                Some(Runtime {
-                    name: name.into(),
-                    path: path?,
-                    root: PathBuf::new(),
-                })
+                Some(Runtime { name: name.into(), path: path?, root: PathBuf::new() })
             })
             .collect();
     }
     if let Some(path) = floor.filter(|path| path != Path::new("none")) {
-        options.runtimes.push(Runtime {
-            name: FLOOR.into(),
-            path,
-            root: PathBuf::new(),
-        });
+        options.runtimes.push(Runtime { name: FLOOR.into(), path, root: PathBuf::new() });
     }
 }
 
@@ -210,7 +188,5 @@ pub(crate) fn beside(name: &str) -> Option<PathBuf> {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|path| path.exists())
+    env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.exists())
 }

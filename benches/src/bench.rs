@@ -97,46 +97,25 @@ impl Bench {
 
     /// Adds one value.
     pub(crate) fn record(&mut self, row: &str, runtime: &str, (metric, unit, value): Reading) {
-        let position = self
-            .series
-            .iter()
-            .position(|s| s.row == row && s.metric == metric);
+        let position = self.series.iter().position(|s| s.row == row && s.metric == metric);
         let position = position.unwrap_or_else(|| {
             let (row, metric, unit) = (row.into(), metric.into(), unit.into());
-            self.series.push(Series {
-                row,
-                metric,
-                unit,
-                runtimes: Vec::new(),
-            });
+            self.series.push(Series { row, metric, unit, runtimes: Vec::new() });
             self.series.len() - 1
         });
         let Some(series) = self.series.get_mut(position) else {
             return;
         };
-        match series
-            .runtimes
-            .iter_mut()
-            .find(|values| values.runtime == runtime)
-        {
+        match series.runtimes.iter_mut().find(|values| values.runtime == runtime) {
             Some(values) => values.values.push(value),
-            None => series.runtimes.push(Values {
-                runtime: runtime.into(),
-                values: vec![value],
-            }),
+            None => series.runtimes.push(Values { runtime: runtime.into(), values: vec![value] }),
         }
     }
 
     /// The values recorded for one runtime.
     pub(crate) fn values(&self, row: &str, metric: &str, runtime: &str) -> Option<&[f64]> {
-        let series = self
-            .series
-            .iter()
-            .find(|s| s.row == row && s.metric == metric)?;
-        let values = series
-            .runtimes
-            .iter()
-            .find(|values| values.runtime == runtime)?;
+        let series = self.series.iter().find(|s| s.row == row && s.metric == metric)?;
+        let values = series.runtimes.iter().find(|values| values.runtime == runtime)?;
         Some(&values.values)
     }
 
@@ -165,8 +144,7 @@ impl Bench {
                     Ok(_) => {}
                     Err(error) => {
                         check_interrupt()?;
-                        self.notes
-                            .push(format!("{row}: {} failed: {error}", runtime.name));
+                        self.notes.push(format!("{row}: {} failed: {error}", runtime.name));
                         failed.push(runtime.name.clone());
                     }
                 }

@@ -105,10 +105,7 @@ fn namespaces() -> Value {
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         names.push("cgroup");
     }
-    names
-        .into_iter()
-        .map(|name| json!({"type": name}))
-        .collect()
+    names.into_iter().map(|name| json!({"type": name})).collect()
 }
 
 fn mounts() -> Value {
@@ -122,39 +119,17 @@ fn mounts() -> Value {
     let quiet = ["nosuid", "noexec", "nodev"];
     json!([
         mount("/proc", "proc", "proc", &[]),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"]
-        ),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount(
             "/dev/pts",
             "devpts",
             "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5"
-            ]
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
         ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &[&quiet[..], &["mode=1777", "size=65536k"]].concat()
-        ),
+        mount("/dev/shm", "tmpfs", "shm", &[&quiet[..], &["mode=1777", "size=65536k"]].concat()),
         mount("/dev/mqueue", "mqueue", "mqueue", &quiet),
         mount("/sys", "sysfs", "sysfs", &[&quiet[..], &["ro"]].concat()),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &[&quiet[..], &["relatime", "ro"]].concat()
-        ),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[&quiet[..], &["relatime", "ro"]].concat()),
     ])
 }
 
@@ -171,8 +146,5 @@ pub(crate) fn make_rootfs(rootfs: &Path) -> Outcome<()> {
 
 fn write_program(path: &Path, program: &[u8]) -> Outcome<()> {
     fs::write(path, program)?;
-    Ok(fs::set_permissions(
-        path,
-        fs::Permissions::from_mode(0o755),
-    )?)
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }

@@ -39,7 +39,7 @@ pub(crate) fn draw(series: &[Series], subtitle: &str) -> String {
          width=\"{WIDTH}\" height=\"{height}\" role=\"img\" aria-label=\"OCI runtimes side by side\">\n\
          {STYLE}\n\
          <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>\n\
-         <text class=\"title\" x=\"20\" y=\"30\">OCI runtimes side by side (shorter is better)</text>\n\
+         <text class=\"title\" x=\"20\" y=\"30\">OCI runtimes side by side (shorter is better; tick: the fastest round)</text>\n\
          <text class=\"small\" x=\"20\" y=\"50\">{}</text>\n{body}</svg>\n",
         escape(subtitle)
     )
@@ -59,10 +59,7 @@ fn panel(body: &mut String, series: &Series, top: f64) -> f64 {
         .iter()
         .filter_map(|values| Some((values.runtime.as_str(), summarize(&values.values)?)))
         .collect();
-    let most = bars
-        .iter()
-        .map(|(_, summary)| summary.median)
-        .fold(0.0, f64::max);
+    let most = bars.iter().map(|(_, summary)| summary.median).fold(0.0, f64::max);
     if most <= 0.0 {
         return 0.0;
     }
@@ -86,9 +83,7 @@ fn panel(body: &mut String, series: &Series, top: f64) -> f64 {
 
 /// A bar as long as the median, with a tick at the minimum.
 fn bar(body: &mut String, name: &str, summary: &Summary, scale: f64, y: f64) {
-    let known = COLOURS
-        .iter()
-        .find(|(runtime, _)| *runtime == name || runtime.is_empty());
+    let known = COLOURS.iter().find(|(runtime, _)| *runtime == name || runtime.is_empty());
     let colour = known.map_or("#3a9a5b", |(_, colour)| colour);
     let length = (summary.median * scale).max(1.0);
     let (text, value_x, name_x) = (y + 13.5, LEFT + length + 8.0, LEFT - 8.0);
@@ -104,10 +99,7 @@ fn bar(body: &mut String, name: &str, summary: &Summary, scale: f64, y: f64) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -118,39 +110,22 @@ mod tests {
     fn series(values: &[(&str, f64)]) -> Series {
         let runtimes = values
             .iter()
-            .map(|(name, value)| Values {
-                runtime: (*name).into(),
-                values: vec![*value],
-            })
+            .map(|(name, value)| Values { runtime: (*name).into(), values: vec![*value] })
             .collect();
-        Series {
-            row: "run".into(),
-            metric: "wall".into(),
-            unit: "ms".into(),
-            runtimes,
-        }
+        Series { row: "run".into(), metric: "wall".into(), unit: "ms".into(), runtimes }
     }
 
     #[test]
     fn bars_are_proportional_to_medians() {
         let text = draw(&[series(&[("coracle", 1.0), ("runc", 4.0)])], "test");
-        assert!(
-            text.contains("width=\"125.0\" height=\"18\" rx=\"2\" fill=\"#2f81f7\""),
-            "{text}"
-        );
-        assert!(
-            text.contains("width=\"500.0\" height=\"18\" rx=\"2\" fill=\"#a15fd0\""),
-            "{text}"
-        );
+        assert!(text.contains("width=\"125.0\" height=\"18\" rx=\"2\" fill=\"#2f81f7\""), "{text}");
+        assert!(text.contains("width=\"500.0\" height=\"18\" rx=\"2\" fill=\"#a15fd0\""), "{text}");
         assert!(text.contains("run: wall ms"));
     }
 
     #[test]
     fn names_are_escaped_and_empty_panels_left_out() {
-        let text = draw(
-            &[series(&[("a<b&c", 2.0)]), series(&[("zero", 0.0)])],
-            "x \"y\"",
-        );
+        let text = draw(&[series(&[("a<b&c", 2.0)]), series(&[("zero", 0.0)])], "x \"y\"");
         assert!(text.contains("a&lt;b&amp;c") && text.contains("x &quot;y&quot;"));
         assert!(!text.contains("zero"));
         assert_eq!(text.matches("<svg").count(), text.matches("</svg>").count());

@@ -22,11 +22,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Fails once SIGINT, SIGTERM or SIGHUP came, so that everything unwinds and is cleaned up.
 pub(crate) fn check_interrupt() -> Outcome<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) {
-        Err("interrupted".into())
-    } else {
-        Ok(())
-    }
+    if INTERRUPTED.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
 }
 
 /// Waits for the signals in a thread instead of dying from them. Children do not inherit the mask:
@@ -71,13 +67,7 @@ impl Workspace {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        mount(
-            Some("tmpfs"),
-            &self.directory,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            none,
-        )?;
+        mount(Some("tmpfs"), &self.directory, Some("tmpfs"), MsFlags::empty(), none)?;
         if hide_unified {
             umount2(&unified(), MntFlags::MNT_DETACH)?;
         }
@@ -87,9 +77,7 @@ impl Workspace {
             hierarchies.push(path);
         }
         self.hierarchies = hierarchies;
-        self.hierarchies
-            .iter()
-            .try_for_each(|path| make_cgroup(path))?;
+        self.hierarchies.iter().try_for_each(|path| make_cgroup(path))?;
         Ok(self)
     }
 
@@ -100,11 +88,7 @@ impl Workspace {
         let paths: Vec<PathBuf> = self.hierarchies.iter().flat_map(below).collect();
         paths.iter().for_each(|path| kill_all(path));
         remove_all(&paths);
-        for runtime in fs::read_dir(self.directory.join("state"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for runtime in fs::read_dir(self.directory.join("state")).into_iter().flatten().flatten() {
             for id in ids {
                 let _ = fs::remove_dir_all(runtime.path().join(id));
             }
@@ -172,10 +156,7 @@ fn make_cgroup(path: &Path) -> Outcome<()> {
         for directory in [parent, path] {
             let controllers = fs::read_to_string(directory.join("cgroup.controllers"))?;
             for controller in controllers.split_whitespace() {
-                fs::write(
-                    directory.join("cgroup.subtree_control"),
-                    format!("+{controller}"),
-                )?;
+                fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}"))?;
             }
         }
     }

@@ -1,11 +1,7 @@
 //! Side-by-side measurements of OCI runtimes: time, system calls, memory, each beside the kernel
 //! floor (see the program `floor`).
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command's output"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output")]
 
 mod arguments;
 mod bench;
@@ -56,10 +52,7 @@ fn perform(action: Action) -> Outcome<()> {
 
 /// crun refuses a hybrid host whose cgroup2 half holds controllers; without that mount it works.
 fn must_hide_unified(options: &Options) -> bool {
-    let has_crun = options
-        .runtimes
-        .iter()
-        .any(|runtime| runtime.name.contains("crun"));
+    let has_crun = options.runtimes.iter().any(|runtime| runtime.name.contains("crun"));
     has_crun && host::is_hybrid_with_controllers()
 }
 
@@ -78,6 +71,9 @@ fn measure(options: Options) -> Outcome<()> {
     if let Some(path) = &bench.options.json {
         report::write_json(&bench, path)?;
     }
+    if let Some(path) = &bench.options.markdown {
+        fs::write(path, report::markdown(&bench))?;
+    }
     if let Some(path) = &bench.options.svg {
         fs::write(path, chart::draw(&bench.series, &report::subtitle(&bench)))?;
     }
@@ -90,10 +86,7 @@ fn show_trace(options: Options) -> Outcome<()> {
     for runtime in &bench.runtimes {
         let trace = rows::calls::once(&bench, runtime, &bench.options.verb)?;
         let text = trace::show(&trace, bench.options.all);
-        print(&format!(
-            "{} {}: {text}\n",
-            runtime.name, bench.options.verb
-        ))?;
+        print(&format!("{} {}: {text}\n", runtime.name, bench.options.verb))?;
     }
     Ok(())
 }

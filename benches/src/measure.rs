@@ -33,10 +33,7 @@ pub(crate) fn reaped_so_far() -> Outcome<(f64, f64)> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let time = usage.user_time() + usage.system_time();
     let faults = usage.minor_page_faults() + usage.major_page_faults();
-    Ok((
-        milliseconds(u64::try_from(time.num_microseconds())? * 1000),
-        number(faults),
-    ))
+    Ok((milliseconds(u64::try_from(time.num_microseconds())? * 1000), number(faults)))
 }
 
 fn number(count: i64) -> f64 {
@@ -68,10 +65,7 @@ pub(crate) fn wait_for(pid: i32) -> bool {
 /// the container).
 pub(crate) fn prepare(command: &mut Command, messages: &Path) -> Outcome<()> {
     check_interrupt()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(messages)?);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(messages)?);
     command.process_group(0);
     Ok(())
 }
@@ -86,11 +80,7 @@ pub(crate) fn measure(mut command: Command, messages: &Path) -> Outcome<Cost> {
     reap();
     succeed(&command, status, messages)?;
     let (cpu_after, faults_after) = reaped_so_far()?;
-    Ok(Cost {
-        wall: wall.as_secs_f64() * 1e3,
-        cpu: cpu_after - cpu,
-        faults: faults_after - faults,
-    })
+    Ok(Cost { wall: wall.as_secs_f64() * 1e3, cpu: cpu_after - cpu, faults: faults_after - faults })
 }
 
 /// An error with the command's own words when it failed.
@@ -100,12 +90,7 @@ pub(crate) fn succeed(command: &Command, status: ExitStatus, messages: &Path) ->
     }
     let mut text = String::new();
     let _ = File::open(messages).and_then(|mut file| file.read_to_string(&mut text));
-    let last = text
-        .trim()
-        .lines()
-        .last()
-        .unwrap_or("no message")
-        .to_owned();
+    let last = text.trim().lines().last().unwrap_or("no message").to_owned();
     Err(format!("{command:?}: {status}: {last}").into())
 }
 
@@ -129,23 +114,11 @@ pub(crate) fn wait_at_most(child: &mut Child, limit: Duration) -> Outcome<Option
 pub(crate) fn of_living(pid: i32) -> (f64, f64) {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     // schedstat counts nanoseconds, stat only clock ticks.
-    let cpu = read("schedstat")
-        .split(' ')
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
+    let cpu = read("schedstat").split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
     let stat = read("stat");
     // The name before the last ')' may hold spaces; minflt and majflt are fields 10 and 12.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map_or("", |(_, rest)| rest)
-        .split_whitespace()
-        .collect();
-    let field = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0.0)
-    };
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let field = |index: usize| fields.get(index).and_then(|text| text.parse().ok()).unwrap_or(0.0);
     (milliseconds(cpu), field(7) + field(9))
 }

@@ -7,20 +7,13 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::bench::{Bench, Series};
-use crate::statistics::{ratio, summarize};
+use crate::statistics::{median, ratio, summarize};
 use crate::table::{Table, format};
 
 /// The runtime that the others are compared to: coracle if it is there, else the first.
 pub(crate) fn base(bench: &Bench) -> String {
-    let names: Vec<&str> = bench
-        .runtimes
-        .iter()
-        .map(|runtime| runtime.name.as_str())
-        .collect();
-    let base = names
-        .iter()
-        .find(|name| **name == "coracle")
-        .or(names.first());
+    let names: Vec<&str> = bench.runtimes.iter().map(|runtime| runtime.name.as_str()).collect();
+    let base = names.iter().find(|name| **name == "coracle").or(names.first());
     base.map_or_else(String::new, |name| (*name).to_owned())
 }
 
@@ -40,16 +33,8 @@ pub(crate) fn text(bench: &Bench) -> String {
 fn table(bench: &Bench) -> String {
     let base = base(bench);
     let against = format!("× {base}");
-    let mut table = Table::new(&[
-        "row",
-        "quantity",
-        "runtime",
-        "min",
-        "median",
-        "p90",
-        &against,
-        "10–90 %",
-    ]);
+    let mut table =
+        Table::new(&["row", "quantity", "runtime", "min", "median", "p90", &against, "10–90 %"]);
     for series in &bench.series {
         for values in &series.runtimes {
             let Some(summary) = summarize(&values.values) else {
@@ -65,31 +50,57 @@ fn table(bench: &Bench) -> String {
                 format(summary.median),
                 format(summary.p90),
                 pair.map_or_else(String::new, |pair| format!("{:.2}", pair.median)),
-                pair.map_or_else(String::new, |pair| {
-                    format!("{:.2}–{:.2}", pair.p10, pair.p90)
-                }),
+                pair.map_or_else(String::new, |pair| format!("{:.2}–{:.2}", pair.p10, pair.p90)),
             ]);
         }
     }
     table.render()
 }
 
+/// A table of medians for a document: a line per quantity, a column per runtime, what a runtime takes
+/// beside `base` in brackets. Quantities that are not of runtimes stay out.
+pub(crate) fn markdown(bench: &Bench) -> String {
+    let base = base(bench);
+    let names: Vec<&str> = bench.runtimes.iter().map(|runtime| runtime.name.as_str()).collect();
+    let mut text = format!("| | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()));
+    for series in &bench.series {
+        let cell = |name: &&str| cell(series, name, &base);
+        let cells: Vec<String> = names.iter().map(cell).collect();
+        if cells.iter().filter(|cell| !cell.is_empty()).count() > 1 {
+            let unit = if series.unit.is_empty() { "" } else { ", " };
+            let (row, metric, unit_name) = (&series.row, &series.metric, &series.unit);
+            text.push_str(&format!(
+                "| {row}: {metric}{unit}{unit_name} | {} |\n",
+                cells.join(" | ")
+            ));
+        }
+    }
+    text.push_str(&format!("\n{}\n", subtitle(bench)));
+    text
+}
+
+fn cell(series: &Series, name: &str, base: &str) -> String {
+    let values = series.runtimes.iter().find(|values| values.runtime == name);
+    let Some(median) = values.and_then(|values| median(&values.values)) else {
+        return String::new();
+    };
+    let pair = values.zip(base_values(series, base));
+    match pair.and_then(|(values, base)| ratio(&values.values, base)) {
+        Some(ratio) if name != base => format!("{} ({:.2}×)", format(median), ratio.median),
+        _ => format(median),
+    }
+}
+
 /// The values that a series is compared to: those of `base`, or the first where it has none.
 fn base_values<'a>(series: &'a Series, base: &str) -> Option<&'a [f64]> {
     let values = series.runtimes.iter().find(|values| values.runtime == base);
-    values
-        .or(series.runtimes.first())
-        .map(|values| values.values.as_slice())
+    values.or(series.runtimes.first()).map(|values| values.values.as_slice())
 }
 
 /// All values with their summaries, and what they were measured on.
 pub(crate) fn json(bench: &Bench) -> Value {
     let base = base(bench);
-    let series: Vec<Value> = bench
-        .series
-        .iter()
-        .map(|series| series_json(series, &base))
-        .collect();
+    let series: Vec<Value> = bench.series.iter().map(|series| series_json(series, &base)).collect();
     let runtimes: Vec<Value> = bench
         .runtimes
         .iter()
@@ -128,9 +139,7 @@ fn series_json(series: &Series, base: &str) -> Value {
 pub(crate) fn machine() -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
-    let model = processors
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
     json!({
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "cpu": model.map_or("", |text| text.trim_start_matches([' ', '\t', ':'])),
@@ -141,17 +150,11 @@ pub(crate) fn machine() -> Value {
 /// One line that says where and how was measured.
 pub(crate) fn subtitle(bench: &Bench) -> String {
     let facts = machine();
-    let text = |key: &str| {
-        facts
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |key: &str| facts.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let cpus = facts.get("cpus").and_then(Value::as_u64).unwrap_or(0);
     let rounds = bench.options.rounds;
     format!(
-        "medians of {rounds} interleaved rounds (tick: the fastest); Linux {}, {cpus} CPUs, {}",
+        "medians of {rounds} interleaved rounds; Linux {}, {cpus} CPUs, {}",
         text("kernel"),
         text("cpu")
     )

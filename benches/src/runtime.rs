@@ -33,10 +33,7 @@ impl Runtime {
     /// The same program with an own, empty state directory.
     pub(crate) fn with_root(&self, root: &Path) -> Outcome<Self> {
         fs::create_dir_all(root)?;
-        Ok(Self {
-            root: root.to_owned(),
-            ..self.clone()
-        })
+        Ok(Self { root: root.to_owned(), ..self.clone() })
     }
 
     /// The command line for a verb: run, create, start, exec, kill, delete or state, or `remove` for
@@ -48,15 +45,8 @@ impl Runtime {
                 .arg(if verb == "remove" { "delete" } else { verb })
                 .arg("--root")
                 .arg(&self.root);
-            command
-                .args(["--cgroup", &bundle.cgroup_parent])
-                .arg("--rootfs")
-                .arg(&bundle.rootfs);
-            let payload = if verb == "exec" {
-                "/bin/true"
-            } else {
-                bundle.payload.path()
-            };
+            command.args(["--cgroup", &bundle.cgroup_parent]).arg("--rootfs").arg(&bundle.rootfs);
+            let payload = if verb == "exec" { "/bin/true" } else { bundle.payload.path() };
             command.args(["--payload", payload]);
             if let Some(limit) = bundle.memory {
                 command.args(["--memory", &limit.to_string()]);
@@ -87,10 +77,7 @@ impl Runtime {
         let output = command.output()?;
         let state: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("{command:?}: {error}"))?;
-        let pid = state
-            .get("pid")
-            .and_then(Value::as_i64)
-            .ok_or("`state` names no pid")?;
+        let pid = state.get("pid").and_then(Value::as_i64).ok_or("`state` names no pid")?;
         Ok(i32::try_from(pid)?)
     }
 

@@ -9,9 +9,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with a head.
     pub(crate) fn new(head: &[&str]) -> Self {
-        Self {
-            rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()],
-        }
+        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     /// Adds a row.
@@ -29,11 +27,7 @@ impl Table {
             let mut line = String::new();
             for ((cell, width), numeric) in row.iter().zip(&widths).zip(&numeric) {
                 let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-                line.push_str(&if *numeric {
-                    padding + cell
-                } else {
-                    cell.clone() + &padding
-                });
+                line.push_str(&if *numeric { padding + cell } else { cell.clone() + &padding });
                 line.push_str("  ");
             }
             text.push_str(line.trim_end());
@@ -47,18 +41,11 @@ impl Table {
     }
 
     fn width(&self, column: usize) -> usize {
-        self.cells(column)
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
+        self.cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
 
     fn is_numeric(&self, column: usize) -> bool {
-        let mut body = self
-            .cells(column)
-            .skip(1)
-            .filter(|cell| !cell.is_empty())
-            .peekable();
+        let mut body = self.cells(column).skip(1).filter(|cell| !cell.is_empty()).peekable();
         body.peek().is_some()
             && body.all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
     }

@@ -19,11 +19,7 @@ fn count(name: &str, program: &[u8]) -> Value {
     fs::write(&path, program).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let bench = env!("CARGO_BIN_EXE_coracle-bench");
-    let output = Command::new(bench)
-        .args(["count", "--"])
-        .arg(&path)
-        .output()
-        .unwrap();
+    let output = Command::new(bench).args(["count", "--"]).arg(&path).output().unwrap();
     fs::remove_dir_all(&directory).unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()

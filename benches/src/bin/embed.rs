@@ -3,6 +3,8 @@
 //!
 //! `embed BUNDLE ROOT ID ROUNDS MEBIBYTES THREADS` prints one line per round: the milliseconds of
 //! create, of start until the payload has ended, and of delete.
+//!
+//! `embed filter BUNDLE ROUNDS` prints the milliseconds of compiling the bundle's seccomp profile.
 
 use std::env;
 use std::error::Error;
@@ -29,7 +31,11 @@ struct Work {
 }
 
 fn main() -> ExitCode {
-    match arguments().and_then(|work| with_ballast(&work)) {
+    let outcome = match env::args().nth(1).as_deref() {
+        Some("filter") => filter(),
+        _ => arguments().and_then(|work| with_ballast(&work)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "embed: {error}");
@@ -51,16 +57,27 @@ fn arguments() -> Outcome<Work> {
     })
 }
 
+fn filter() -> Outcome<()> {
+    let mut words = env::args().skip(2);
+    let bundle = Bundle::load(words.next().ok_or("BUNDLE is missing")?)?;
+    let rounds: usize = words.next().ok_or("ROUNDS is missing")?.parse()?;
+    let profile =
+        bundle.spec().linux.seccomp.as_ref().ok_or("the bundle has no seccomp profile")?;
+    for _ in 0..rounds {
+        let begin = Instant::now();
+        black_box(coracle::seccomp::compile(black_box(profile))?);
+        writeln!(io::stdout(), "{:.5}", begin.elapsed().as_secs_f64() * 1e3)?;
+    }
+    Ok(())
+}
+
 /// Touches the memory and starts the threads, which then only wait, and measures beside them.
 fn with_ballast(work: &Work) -> Outcome<()> {
     let mut memory = vec![0_u8; work.mebibytes << 20];
     for page in memory.iter_mut().step_by(PAGE) {
         *page = 1;
     }
-    let (begun, done) = (
-        Barrier::new(work.threads + 1),
-        Barrier::new(work.threads + 1),
-    );
+    let (begun, done) = (Barrier::new(work.threads + 1), Barrier::new(work.threads + 1));
     let outcome = thread::scope(|scope| {
         for _ in 0..work.threads {
             scope.spawn(|| {
@@ -87,9 +104,7 @@ fn measure(work: &Work) -> Outcome<()> {
 
 fn round(work: &Work) -> Outcome<[f64; 3]> {
     let begin = Instant::now();
-    let container = work
-        .runtime
-        .create(&work.id, &work.bundle, &CreateOptions::default())?;
+    let container = work.runtime.create(&work.id, &work.bundle, &CreateOptions::default())?;
     let created = Instant::now();
     container.start()?;
     let status = container.wait()?;

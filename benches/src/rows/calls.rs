@@ -30,9 +30,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
                     }
                     Err(error) => {
                         crate::host::check_interrupt()?;
-                        bench
-                            .notes
-                            .push(format!("calls: {} failed: {error}", runtime.name));
+                        bench.notes.push(format!("calls: {} failed: {error}", runtime.name));
                     }
                 }
             }
@@ -40,20 +38,14 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
     }
     if bench.options.trace_system_calls {
         let text = table(&bench.runtimes, &columns);
-        bench
-            .appendix
-            .push(format!("system calls of one create\n{text}"));
+        bench.appendix.push(format!("system calls of one create\n{text}"));
     }
     Ok(())
 }
 
 /// Traces one command of a runtime in a fresh container and removes the container.
 pub(crate) fn once(bench: &Bench, runtime: &Runtime, verb: &str) -> Outcome<Trace> {
-    let payload = if verb == "run" {
-        Payload::True
-    } else {
-        Payload::Pause
-    };
+    let payload = if verb == "run" { Payload::True } else { Payload::Pause };
     let bundle = bench.bundle(runtime, "calls", payload, None)?;
     let outcome = trace(&words(runtime, verb, &bundle), &bench.messages());
     if verb != "run" || outcome.is_err() {
@@ -65,42 +57,24 @@ pub(crate) fn once(bench: &Bench, runtime: &Runtime, verb: &str) -> Outcome<Trac
 fn words(runtime: &Runtime, verb: &str, bundle: &Bundle) -> Vec<OsString> {
     let command: Command = runtime.command(verb, bundle);
     let program = std::iter::once(command.get_program());
-    program
-        .chain(command.get_args())
-        .map(OsString::from)
-        .collect()
+    program.chain(command.get_args()).map(OsString::from).collect()
 }
 
 /// One line per system call, one column per runtime, the most frequent first.
 fn table(runtimes: &[Runtime], columns: &BTreeMap<String, BTreeMap<String, usize>>) -> String {
-    let names: Vec<&str> = runtimes
-        .iter()
-        .map(|runtime| runtime.name.as_str())
-        .collect();
+    let names: Vec<&str> = runtimes.iter().map(|runtime| runtime.name.as_str()).collect();
     let mut table = Table::new(&[&["call"], &names[..]].concat());
     let mut rows: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
     for call in columns.values().flat_map(BTreeMap::keys) {
-        let of = |name: &&str| {
-            columns
-                .get(*name)
-                .and_then(|counts| counts.get(call))
-                .copied()
-        };
-        rows.insert(
-            call,
-            names.iter().map(|name| of(name).unwrap_or(0)).collect(),
-        );
+        let of = |name: &&str| columns.get(*name).and_then(|counts| counts.get(call)).copied();
+        rows.insert(call, names.iter().map(|name| of(name).unwrap_or(0)).collect());
     }
     let mut rows: Vec<(&String, Vec<usize>)> = rows.into_iter().collect();
     rows.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().max().copied()));
     for (call, counts) in rows {
-        let cells = counts.iter().map(|count| {
-            if *count == 0 {
-                String::from("-")
-            } else {
-                count.to_string()
-            }
-        });
+        let cells = counts
+            .iter()
+            .map(|count| if *count == 0 { String::from("-") } else { count.to_string() });
         table.push(std::iter::once(call.clone()).chain(cells).collect());
     }
     table.render()

@@ -12,9 +12,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
         let bundle = bench.bundle(runtime, "exec", Payload::Pause, None)?;
         let started = bench.measure(runtime, "create", &bundle);
         if let Err(error) = started.and_then(|_| bench.measure(runtime, "start", &bundle)) {
-            bench
-                .notes
-                .push(format!("exec: {} failed: {error}", runtime.name));
+            bench.notes.push(format!("exec: {} failed: {error}", runtime.name));
         }
     }
     let outcome = bench.interleave("exec", rounds, |bench, runtime| {

@@ -22,23 +22,16 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
             .collect::<Outcome<_>>()?;
         let outcome = one(bench, &runtime, &crowd);
         eprintln!("  {}: removing what it created", runtime.name);
-        for bundle in crowd
-            .iter()
-            .filter(|bundle| runtime.root.join(&bundle.id).exists())
-        {
+        for bundle in crowd.iter().filter(|bundle| runtime.root.join(&bundle.id).exists()) {
             runtime.remove(bundle);
         }
         check_interrupt()?;
         compare(bench, &runtime.name);
         if let Err(error) = outcome {
-            bench
-                .notes
-                .push(format!("existing: {} failed: {error}", runtime.name));
+            bench.notes.push(format!("existing: {} failed: {error}", runtime.name));
         }
     }
-    bench.notes.push(format!(
-        "\"{BESIDE}\" means beside {present} containers of the same runtime"
-    ));
+    bench.notes.push(format!("\"{BESIDE}\" means beside {present} containers of the same runtime"));
     Ok(())
 }
 
@@ -53,10 +46,7 @@ fn one(bench: &mut Bench, runtime: &Runtime, crowd: &[Bundle]) -> Outcome<()> {
 
 /// The ratio of the medians, which is what the row is about.
 fn compare(bench: &mut Bench, runtime: &str) {
-    for (metric, result) in [
-        ("wall", "wall, × alone"),
-        ("cpu of the command", "cpu, × alone"),
-    ] {
+    for (metric, result) in [("wall", "wall, × alone"), ("cpu of the command", "cpu, × alone")] {
         let middle = |row| median(bench.values(row, metric, runtime)?);
         if let (Some(alone), Some(beside)) = (middle(ALONE), middle(BESIDE)) {
             bench.record(BESIDE, runtime, (result, "", beside / alone));

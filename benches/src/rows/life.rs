@@ -36,14 +36,7 @@ fn life(
     for (row, cost) in [("start", start), ("kill", kill), ("delete", delete)] {
         all.push((row, ("wall", "ms", cost.wall)));
     }
-    all.push((
-        "life",
-        (
-            "wall",
-            "ms",
-            create.wall + start.wall + kill.wall + delete.wall,
-        ),
-    ));
+    all.push(("life", ("wall", "ms", create.wall + start.wall + kill.wall + delete.wall)));
     all.push(("life", ("cpu", "ms", cpu_after - cpu_before)));
     all.push(("life", ("faults", "", faults_after - faults_before)));
     Ok(all)

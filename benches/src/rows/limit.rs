@@ -24,9 +24,7 @@ pub(super) fn measure(bench: &mut Bench) -> Outcome<()> {
                 let reading = ("smallest", "KiB", f64::from(kibibytes));
                 bench.record("memory limit", &runtime.name, reading);
             }
-            None => bench
-                .notes
-                .push(format!("limit: {} does not start at 64 MiB", runtime.name)),
+            None => bench.notes.push(format!("limit: {} does not start at 64 MiB", runtime.name)),
         }
     }
     Ok(())
@@ -73,10 +71,7 @@ mod tests {
     #[test]
     fn bisection_finds_the_threshold() {
         for threshold in [1, 2, 77, 4096, MOST] {
-            assert_eq!(
-                smallest(|pages| Ok(pages >= threshold)).unwrap(),
-                Some(threshold)
-            );
+            assert_eq!(smallest(|pages| Ok(pages >= threshold)).unwrap(), Some(threshold));
         }
         assert_eq!(smallest(|_| Ok(false)).unwrap(), None);
     }

@@ -12,11 +12,8 @@ use crate::runtime::Runtime;
 use crate::statistics::count;
 
 /// How many workers, and the name of the row.
-const WORKERS: [(usize, &str); 3] = [
-    (1, "run, 1 worker"),
-    (2, "run, 2 workers"),
-    (8, "run, 8 workers"),
-];
+const WORKERS: [(usize, &str); 3] =
+    [(1, "run, 1 worker"), (2, "run, 2 workers"), (8, "run, 8 workers")];
 /// Runs of each round, shared by the workers.
 const RUNS: usize = 16;
 
@@ -43,11 +40,7 @@ fn round(bench: &Bench, runtime: &Runtime, workers: usize) -> Outcome<f64> {
         let handles: Vec<_> = bundles.iter().map(worker).collect();
         handles
             .into_iter()
-            .map(|handle| {
-                handle
-                    .join()
-                    .unwrap_or_else(|_| Err("a worker panicked".into()))
-            })
+            .map(|handle| handle.join().unwrap_or_else(|_| Err("a worker panicked".into())))
             .collect()
     });
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
@@ -60,10 +53,7 @@ fn round(bench: &Bench, runtime: &Runtime, workers: usize) -> Outcome<f64> {
 }
 
 fn work(bench: &Bench, runtime: &Runtime, bundle: &Bundle, runs: usize) -> Outcome<()> {
-    let messages = bench
-        .workspace
-        .directory
-        .join(format!("messages-{}", bundle.id));
+    let messages = bench.workspace.directory.join(format!("messages-{}", bundle.id));
     for _ in 0..runs {
         let mut command: Command = runtime.command("run", bundle);
         prepare(&mut command, &messages)?;

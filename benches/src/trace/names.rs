@@ -90,15 +90,23 @@ sched_rr_get_interval_time64 pidfd_send_signal io_uring_setup io_uring_enter io_
 open_tree move_mount fsopen fsconfig fsmount fspick pidfd_open clone3 close_range openat2 \
 pidfd_getfd faccessat2 process_madvise epoll_pwait2 mount_setattr quotactl_fd \
 landlock_create_ruleset landlock_add_rule landlock_restrict_self memfd_secret process_mrelease \
-futex_waitv set_mempolicy_home_node syscalls ";
+futex_waitv set_mempolicy_home_node ";
+
+/// The calls since then, whose numbers are the same on every architecture.
+const RECENT: &str = "\
+cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount \
+lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat \
+removexattrat open_tree_attr file_getattr file_setattr";
+const FIRST_RECENT: usize = 451;
 
 /// The name of a system call, or its number if it is newer than this table.
 pub(crate) fn name(number: u64) -> String {
     let index = usize::try_from(number).unwrap_or(usize::MAX);
-    let known = NAMES
-        .split_whitespace()
-        .nth(index)
-        .filter(|name| *name != "-");
+    let (names, index) = match index.checked_sub(FIRST_RECENT) {
+        Some(index) => (RECENT, index),
+        None => (NAMES, index),
+    };
+    let known = names.split_whitespace().nth(index).filter(|name| *name != "-");
     known.map_or_else(|| format!("#{number}"), str::to_owned)
 }
 
@@ -115,9 +123,12 @@ mod tests {
             (libc::SYS_pivot_root, "pivot_root"),
             (libc::SYS_clone3, "clone3"),
             (libc::SYS_mount_setattr, "mount_setattr"),
+            (libc::SYS_fchmodat2, "fchmodat2"),
+            (libc::SYS_mseal, "mseal"),
         ] {
             assert_eq!(name(u64::try_from(number).unwrap()), text);
         }
+        assert_eq!(name(467), "open_tree_attr");
         assert_eq!(name(999_999), "#999999");
     }
 }

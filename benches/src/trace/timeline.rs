@@ -12,30 +12,19 @@ const SHOWN: usize = 30;
 
 /// The processes, then the slowest calls, then (if `all`) the whole timeline.
 pub(crate) fn show(trace: &Trace, all: bool) -> String {
-    let mut text = format!(
-        "{} system calls\n\n{}",
-        trace.calls.len(),
-        processes(trace).render()
-    );
+    let mut text = format!("{} system calls\n\n{}", trace.calls.len(), processes(trace).render());
     let mut slowest: Vec<&Call> = trace.calls.iter().collect();
     slowest.sort_by_key(|call| std::cmp::Reverse(duration(call)));
     slowest.truncate(SHOWN);
-    text.push_str(&format!(
-        "\nthe {SHOWN} slowest calls\n{}",
-        table(trace, slowest).render()
-    ));
+    text.push_str(&format!("\nthe {SHOWN} slowest calls\n{}", table(trace, slowest).render()));
     if all {
-        text.push_str(&format!(
-            "\nall calls\n{}",
-            table(trace, trace.calls.iter()).render()
-        ));
+        text.push_str(&format!("\nall calls\n{}", table(trace, trace.calls.iter()).render()));
     }
     text
 }
 
 fn duration(call: &Call) -> Duration {
-    call.exit
-        .map_or(Duration::ZERO, |exit| exit.saturating_sub(call.entry))
+    call.exit.map_or(Duration::ZERO, |exit| exit.saturating_sub(call.entry))
 }
 
 fn microseconds(time: Duration) -> String {
@@ -75,8 +64,7 @@ fn table<'a>(trace: &'a Trace, calls: impl IntoIterator<Item = &'a Call>) -> Tab
     for call in calls {
         table.push(vec![
             microseconds(call.entry),
-            call.exit
-                .map_or_else(|| "-".to_owned(), |_| microseconds(duration(call))),
+            call.exit.map_or_else(|| "-".to_owned(), |_| microseconds(duration(call))),
             names.get(&call.pid).cloned().unwrap_or_default(),
             name(call.number),
             call.text.clone(),

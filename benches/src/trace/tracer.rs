@@ -24,6 +24,9 @@ use crate::measure::prepare;
 /// When the program has ended, its remaining processes are watched until all were quiet so long.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// The longest text that is read from a traced process.
+const LONGEST: usize = 96;
+
 /// One system call of one thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -71,10 +74,7 @@ pub(crate) fn trace(words: &[OsString], messages: &Path) -> Outcome<Trace> {
     ptrace::seize(Pid::from_raw(root), follow)?;
     kill(Pid::from_raw(root), Signal::SIGCONT)?;
     let mut tracer = Tracer {
-        trace: Trace {
-            calls: Vec::new(),
-            root,
-        },
+        trace: Trace { calls: Vec::new(), root },
         start: None,
         living: BTreeSet::from([root]),
         inside: BTreeMap::new(),
@@ -154,11 +154,8 @@ impl Tracer {
 
     fn event(&mut self, pid: Pid, event: i32) -> Outcome<()> {
         self.living.insert(pid.as_raw());
-        let births = [
-            Event::PTRACE_EVENT_FORK,
-            Event::PTRACE_EVENT_VFORK,
-            Event::PTRACE_EVENT_CLONE,
-        ];
+        let births =
+            [Event::PTRACE_EVENT_FORK, Event::PTRACE_EVENT_VFORK, Event::PTRACE_EVENT_CLONE];
         if births.iter().any(|birth| event == *birth as i32) {
             // Known from here on, so that nobody stops watching before its own first stop.
             self.living.insert(i32::try_from(ptrace::getevent(pid)?)?);
@@ -197,7 +194,7 @@ impl Tracer {
         match ptrace::getregs(pid) {
             Ok(registers) => {
                 let (number, arguments) = decode(&registers);
-                self.enter(pid, number, strings(pid, &arguments));
+                self.enter(pid, number, strings(pid, number, &arguments));
                 Ok(())
             }
             Err(Errno::ESRCH) => Ok(()),
@@ -208,13 +205,7 @@ impl Tracer {
     fn enter(&mut self, pid: Pid, number: u64, text: String) {
         let entry = self.start.map_or(Duration::ZERO, |start| start.elapsed());
         self.inside.insert(pid.as_raw(), self.trace.calls.len());
-        self.trace.calls.push(Call {
-            pid: pid.as_raw(),
-            number,
-            text,
-            entry,
-            exit: None,
-        });
+        self.trace.calls.push(Call { pid: pid.as_raw(), number, text, entry, exit: None });
     }
 
     /// Detaches from everything that still lives; only a stopped process can be detached.
@@ -239,10 +230,7 @@ fn resume(pid: Pid, signal: Option<Signal>) -> Outcome<()> {
 
 #[cfg(target_arch = "x86_64")]
 fn decode(registers: &user_regs_struct) -> (u64, [u64; 3]) {
-    (
-        registers.orig_rax,
-        [registers.rdi, registers.rsi, registers.rdx],
-    )
+    (registers.orig_rax, [registers.rdi, registers.rsi, registers.rdx])
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -251,21 +239,28 @@ fn decode(registers: &user_regs_struct) -> (u64, [u64; 3]) {
     (registers.regs[8], [first, second, third])
 }
 
-/// The arguments that point to printable text.
-fn strings(pid: Pid, arguments: &[u64]) -> String {
-    let texts = arguments
-        .iter()
-        .filter_map(|address| string(pid, usize::try_from(*address).ok()?));
+/// The arguments that point to printable text which the call reads.
+fn strings(pid: Pid, number: u64, arguments: &[u64; 3]) -> String {
+    let is = |known: libc::c_long| u64::try_from(known) == Ok(number);
+    if is(libc::SYS_read) || is(libc::SYS_mmap) || is(libc::SYS_close) || is(libc::SYS_munmap) {
+        return String::new();
+    }
+    let address = |value: u64| usize::try_from(value).unwrap_or(0);
+    let [first, second, third] = arguments.map(address);
+    if is(libc::SYS_write) {
+        return string(pid, second, third).unwrap_or_default();
+    }
+    let texts = [first, second, third].into_iter().filter_map(|base| string(pid, base, LONGEST));
     texts.collect::<Vec<_>>().join(" ")
 }
 
-fn string(pid: Pid, base: usize) -> Option<String> {
+fn string(pid: Pid, base: usize, most: usize) -> Option<String> {
     if base < 4096 {
         return None;
     }
-    let mut buffer = [0_u8; 96];
+    let mut buffer = [0_u8; LONGEST];
     // Not beyond the page, which may be the last one.
-    let length = (4096 - base % 4096).min(buffer.len());
+    let length = (4096 - base % 4096).min(most).min(LONGEST);
     let place = buffer.get_mut(..length)?;
     let remote = [RemoteIoVec { base, len: length }];
     let length = process_vm_readv(pid, &mut [IoSliceMut::new(place)], &remote).ok()?;

@@ -6,11 +6,7 @@ use std::io;
 /// Turns the kernel's -1 into an error that names the step.
 pub(crate) fn check(result: impl Into<i64>, step: &str) -> Result<i64, String> {
     let result = result.into();
-    if result < 0 {
-        Err(format!("{step}: {}", io::Error::last_os_error()))
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(format!("{step}: {}", io::Error::last_os_error())) } else { Ok(result) }
 }
 
 /// Opens a file; the descriptor lives until the process ends, which closes it for free. (The open
@@ -36,9 +32,7 @@ pub(crate) fn read(fd: i32, step: &str) -> Result<String, String> {
     // SAFETY: the buffer is valid for its length.
     let length = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
     check(length as i64, step)?;
-    let text = buffer
-        .get(..usize::try_from(length).unwrap_or(0))
-        .unwrap_or_default();
+    let text = buffer.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 

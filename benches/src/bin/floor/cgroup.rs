@@ -36,16 +36,9 @@ pub(crate) struct Hierarchy {
 
 impl Hierarchy {
     fn new(name: &str, below: &str) -> Result<Self, String> {
-        let root = if name.is_empty() {
-            String::new()
-        } else {
-            format!("/{name}")
-        };
+        let root = if name.is_empty() { String::new() } else { format!("/{name}") };
         let path = format!("/sys/fs/cgroup{root}{below}");
-        let parent = path
-            .rsplit_once('/')
-            .map_or(path.as_str(), |(parent, _)| parent)
-            .to_owned();
+        let parent = path.rsplit_once('/').map_or(path.as_str(), |(parent, _)| parent).to_owned();
         let c = |text: String| CString::new(text).map_err(|e| e.to_string());
         Ok(Self {
             name: name.to_owned(),
@@ -67,20 +60,13 @@ impl Hierarchy {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), String> {
-        write(
-            open(&self.file(name)?, libc::O_WRONLY)?,
-            value.as_bytes(),
-            name,
-        )
+        write(open(&self.file(name)?, libc::O_WRONLY)?, value.as_bytes(), name)
     }
 }
 
 /// The hierarchies of this host, from /proc/self/cgroup.
 pub(crate) fn hierarchies(below: &str) -> Result<Vec<Hierarchy>, String> {
-    let text = read(
-        open(c"/proc/self/cgroup", libc::O_RDONLY)?,
-        "read /proc/self/cgroup",
-    )?;
+    let text = read(open(c"/proc/self/cgroup", libc::O_RDONLY)?, "read /proc/self/cgroup")?;
     let mut found = Vec::new();
     for line in text.lines() {
         let controllers = line.split(':').nth(1).unwrap_or_default();
@@ -144,9 +130,7 @@ fn copy_cpuset(hierarchy: &Hierarchy) -> Result<(), String> {
 fn allow_devices(hierarchy: &Hierarchy) -> Result<(), String> {
     hierarchy.set("devices.deny", "a")?;
     let fd = open(&hierarchy.file("devices.allow")?, libc::O_WRONLY)?;
-    ALLOWED
-        .iter()
-        .try_for_each(|rule| write(fd, rule.as_bytes(), "allow a device"))
+    ALLOWED.iter().try_for_each(|rule| write(fd, rule.as_bytes(), "allow a device"))
 }
 
 /// Removes the cgroups.

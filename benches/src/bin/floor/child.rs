@@ -56,15 +56,10 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Opens what the child will write to.
     pub(crate) fn new(request: &'a Request, listener: Option<i32>) -> Result<Self, String> {
-        let (v2, v1): (Vec<_>, Vec<_>) = request
-            .hierarchies
-            .iter()
-            .partition(|hierarchy| hierarchy.is_v2());
+        let (v2, v1): (Vec<_>, Vec<_>) =
+            request.hierarchies.iter().partition(|hierarchy| hierarchy.is_v2());
         let directory = libc::O_PATH | libc::O_DIRECTORY;
-        let cgroup = v2
-            .first()
-            .map(|hierarchy| open(&hierarchy.path, directory))
-            .transpose()?;
+        let cgroup = v2.first().map(|hierarchy| open(&hierarchy.path, directory)).transpose()?;
         let tasks = v1
             .iter()
             .map(|hierarchy| open(&hierarchy.tasks, libc::O_WRONLY))
@@ -89,20 +84,11 @@ impl<'a> Plan<'a> {
 
 /// Waits until the child sleeps on the start socket.
 pub(crate) fn wait_until_ready() -> Result<(), String> {
-    let limit = libc::timespec {
-        tv_sec: 10,
-        tv_nsec: 0,
-    };
+    let limit = libc::timespec { tv_sec: 10, tv_nsec: 0 };
     while READY.load(Ordering::Acquire) == 0 {
         // SAFETY: the futex word is a static, the time limit a valid local.
         let result = unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                READY.as_ptr(),
-                libc::FUTEX_WAIT,
-                0,
-                &raw const limit,
-            )
+            libc::syscall(libc::SYS_futex, READY.as_ptr(), libc::FUTEX_WAIT, 0, &raw const limit)
         };
         if result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ETIMEDOUT) {
             return Err("the init did not become ready".into());
@@ -124,10 +110,7 @@ pub(crate) fn spawn(plan: &Plan<'_>, flags: i32) -> Result<i32, String> {
 /// Joins the namespaces of a running container and spawns one more process there.
 pub(crate) fn spawn_joined(mut plan: Plan<'_>, init: i32) -> Result<i32, String> {
     // SAFETY: no pointers.
-    let pidfd = check(
-        unsafe { libc::syscall(libc::SYS_pidfd_open, init, 0) },
-        "open a pidfd",
-    )?;
+    let pidfd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, init, 0) }, "open a pidfd")?;
     let pidfd = i32::try_from(pidfd).map_err(|e| e.to_string())?;
     // SAFETY: no pointers.
     let result = unsafe { libc::setns(pidfd, NAMESPACES) };
@@ -198,10 +181,7 @@ extern "C" fn main(plan: *const Plan<'_>) -> ! {
     let plan = unsafe { &*plan };
     for fd in &plan.tasks {
         // SAFETY: "0" means the writer; the buffer is static.
-        step(
-            unsafe { libc::write(*fd, c"0".as_ptr().cast(), 1) },
-            c"join a cgroup",
-        );
+        step(unsafe { libc::write(*fd, c"0".as_ptr().cast(), 1) }, c"join a cgroup");
     }
     match plan.joined {
         None => {
@@ -231,10 +211,7 @@ fn wait_for_start(listener: i32) {
     READY.store(1, Ordering::Release);
     let place = READY.as_ptr();
     // SAFETY: the futex word is a static.
-    step(
-        unsafe { libc::syscall(libc::SYS_futex, place, libc::FUTEX_WAKE, 1) },
-        c"wake the parent",
-    );
+    step(unsafe { libc::syscall(libc::SYS_futex, place, libc::FUTEX_WAKE, 1) }, c"wake the parent");
     let null = ptr::null_mut();
     // SAFETY: null pointers ask for no address.
     step(

@@ -13,17 +13,8 @@ const ATTACH_DEVICE: u32 = 6;
 /// Stands for any minor number.
 const ANY: i32 = -1;
 /// Character devices that may be used in every way.
-const ALLOWED: [(i32, i32); 9] = [
-    (1, 3),
-    (1, 5),
-    (1, 7),
-    (1, 8),
-    (1, 9),
-    (5, 0),
-    (5, 1),
-    (5, 2),
-    (136, ANY),
-];
+const ALLOWED: [(i32, i32); 9] =
+    [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, ANY)];
 
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -90,12 +81,7 @@ fn address<T: ?Sized>(value: &T) -> u64 {
 fn bpf<T>(command: libc::c_long, attributes: &T, step: &str) -> Result<u32, String> {
     // SAFETY: the attributes are valid for their size, and so is all they point to.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            &raw const *attributes,
-            mem::size_of::<T>(),
-        )
+        libc::syscall(libc::SYS_bpf, command, &raw const *attributes, mem::size_of::<T>())
     };
     check(result, step).map(|fd| u32::try_from(fd).unwrap_or(0))
 }

@@ -12,11 +12,7 @@
     unsafe_code,
     reason = "the floor calls the kernel directly; each block says why it is sound"
 )]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command's output"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command's output")]
 
 mod call;
 mod cgroup;
@@ -45,9 +41,7 @@ struct Request {
 extern "C" fn main(count: i32, words: *const *const c_char) -> i32 {
     let words = (1..usize::try_from(count).unwrap_or(0)).map(|index| {
         // SAFETY: the kernel passes `count` NUL-terminated strings.
-        unsafe { CStr::from_ptr(*words.add(index)) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { CStr::from_ptr(*words.add(index)) }.to_string_lossy().into_owned()
     });
     let code = match request(words).and_then(|request| perform(&request)) {
         Ok(code) => i32::from(code),

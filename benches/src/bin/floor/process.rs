@@ -41,33 +41,21 @@ pub(crate) fn network() {
 
 /// Session, host name, limits, groups, capabilities and no_new_privs.
 pub(crate) fn identity(with_hostname: bool) {
-    let limit = libc::rlimit {
-        rlim_cur: 1024,
-        rlim_max: 1024,
-    };
+    let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
     // SAFETY: the buffers are valid; the calls take no other pointers.
     unsafe {
         libc::setsid();
         if with_hostname {
-            step(
-                libc::sethostname(c"bench".as_ptr(), 5),
-                c"set the host name",
-            );
+            step(libc::sethostname(c"bench".as_ptr(), 5), c"set the host name");
         }
         let name = c"_ses.floor".as_ptr();
         libc::syscall(libc::SYS_keyctl, 1, name);
-        step(
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
-            c"set the limits",
-        );
+        step(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), c"set the limits");
         step(libc::syscall(libc::SYS_setgroups, 0, 0), c"set the groups");
     }
     capabilities();
     // SAFETY: no pointers.
-    step(
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
-        c"set no_new_privs",
-    );
+    step(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, c"set no_new_privs");
 }
 
 fn capabilities() {
@@ -78,27 +66,13 @@ fn capabilities() {
             step(result, c"drop a capability");
         }
     }
-    let header = Header {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
+    let header = Header { version: CAPABILITY_VERSION_3, pid: 0 };
     let low = u32::try_from(KEPT).unwrap_or(0);
     let sets = [
-        Sets {
-            effective: low,
-            permitted: low,
-            inheritable: 0,
-        },
-        Sets {
-            effective: 0,
-            permitted: 0,
-            inheritable: 0,
-        },
+        Sets { effective: low, permitted: low, inheritable: 0 },
+        Sets { effective: 0, permitted: 0, inheritable: 0 },
     ];
     let (header, sets) = (&raw const header, &raw const sets);
     // SAFETY: version 3 reads one header and two sets.
-    step(
-        unsafe { libc::syscall(libc::SYS_capset, header, sets) },
-        c"set the capabilities",
-    );
+    step(unsafe { libc::syscall(libc::SYS_capset, header, sets) }, c"set the capabilities");
 }

@@ -12,11 +12,7 @@ fn inside(state: &CStr, name: &str) -> Result<CString, String> {
 /// Makes the state directory.
 pub(crate) fn make_directory(state: &CStr) -> Result<(), String> {
     // SAFETY: a NUL-terminated path that outlives the call.
-    check(
-        unsafe { libc::mkdir(state.as_ptr(), 0o700) },
-        "make the state directory",
-    )
-    .map(|_| ())
+    check(unsafe { libc::mkdir(state.as_ptr(), 0o700) }, "make the state directory").map(|_| ())
 }
 
 /// Records the process id, so that another command can find the container.
@@ -27,12 +23,8 @@ pub(crate) fn write_pid(state: &CStr, pid: i32) -> Result<(), String> {
 
 /// The recorded process id.
 pub(crate) fn pid(state: &CStr) -> Result<i32, String> {
-    let text = read(
-        open(&inside(state, "pid")?, libc::O_RDONLY)?,
-        "read the record",
-    )?;
-    text.parse()
-        .map_err(|_| format!("the record holds no process id: {text}"))
+    let text = read(open(&inside(state, "pid")?, libc::O_RDONLY)?, "read the record")?;
+    text.parse().map_err(|_| format!("the record holds no process id: {text}"))
 }
 
 fn address(state: &CStr) -> Result<libc::sockaddr_un, String> {
@@ -82,28 +74,16 @@ pub(crate) fn release(state: &CStr) -> Result<(), String> {
 /// Kills the container's init.
 pub(crate) fn kill(state: &CStr) -> Result<(), String> {
     // SAFETY: no pointers.
-    check(
-        unsafe { libc::kill(pid(state)?, libc::SIGKILL) },
-        "kill the init",
-    )
-    .map(|_| ())
+    check(unsafe { libc::kill(pid(state)?, libc::SIGKILL) }, "kill the init").map(|_| ())
 }
 
 /// Removes the record, the socket and the directory.
 pub(crate) fn remove(state: &CStr, with_socket: bool) -> Result<(), String> {
-    let names: &[&str] = if with_socket {
-        &["pid", "start"]
-    } else {
-        &["pid"]
-    };
+    let names: &[&str] = if with_socket { &["pid", "start"] } else { &["pid"] };
     for name in names {
         // SAFETY: a NUL-terminated path that outlives the call.
         check(unsafe { libc::unlink(inside(state, name)?.as_ptr()) }, name)?;
     }
     // SAFETY: a NUL-terminated path that outlives the call.
-    check(
-        unsafe { libc::rmdir(state.as_ptr()) },
-        "remove the state directory",
-    )
-    .map(|_| ())
+    check(unsafe { libc::rmdir(state.as_ptr()) }, "remove the state directory").map(|_| ())
 }

@@ -33,13 +33,8 @@ const MASKED_FILES: [&CStr; 6] = [
     c"proc/timer_stats",
     c"proc/sched_debug",
 ];
-const READ_ONLY: [&CStr; 5] = [
-    c"proc/bus",
-    c"proc/fs",
-    c"proc/irq",
-    c"proc/sys",
-    c"proc/sysrq-trigger",
-];
+const READ_ONLY: [&CStr; 5] =
+    [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
 
 fn try_mount(
     source: Option<&CStr>,
@@ -57,10 +52,7 @@ fn try_mount(
 }
 
 fn mount(kind: &CStr, target: &CStr, flags: libc::c_ulong, data: Option<&CStr>) {
-    step(
-        try_mount(Some(kind), target, Some(kind), flags, data),
-        target,
-    );
+    step(try_mount(Some(kind), target, Some(kind), flags, data), target);
 }
 
 fn make_directory(path: &CStr) {
@@ -70,15 +62,9 @@ fn make_directory(path: &CStr) {
 
 /// Makes all mounts and moves into them.
 pub(crate) fn enter(plan: &Plan<'_>) {
-    step(
-        try_mount(None, c"/", None, libc::MS_REC | libc::MS_SLAVE, None),
-        c"end propagation",
-    );
+    step(try_mount(None, c"/", None, libc::MS_REC | libc::MS_SLAVE, None), c"end propagation");
     let bind = libc::MS_BIND | libc::MS_REC;
-    step(
-        try_mount(Some(plan.rootfs), plan.rootfs, None, bind, None),
-        c"mount the rootfs",
-    );
+    step(try_mount(Some(plan.rootfs), plan.rootfs, None, bind, None), c"mount the rootfs");
     // SAFETY: a NUL-terminated path that outlives the call; umask takes no pointers.
     unsafe {
         step(libc::chdir(plan.rootfs.as_ptr()), c"enter the rootfs");
@@ -95,10 +81,7 @@ pub(crate) fn enter(plan: &Plan<'_>) {
     pivot();
     hide();
     let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY;
-    step(
-        try_mount(None, c"/", None, flags, None),
-        c"make the rootfs read-only",
-    );
+    step(try_mount(None, c"/", None, flags, None), c"make the rootfs read-only");
 }
 
 fn devices() {
@@ -106,12 +89,7 @@ fn devices() {
     mount(c"tmpfs", c"dev", flags, Some(c"mode=755,size=65536k"));
     make_directory(c"dev/pts");
     let options = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
-    mount(
-        c"devpts",
-        c"dev/pts",
-        libc::MS_NOSUID | libc::MS_NOEXEC,
-        Some(options),
-    );
+    mount(c"devpts", c"dev/pts", libc::MS_NOSUID | libc::MS_NOEXEC, Some(options));
     make_directory(c"dev/shm");
     mount(c"tmpfs", c"dev/shm", QUIET, Some(c"mode=1777,size=65536k"));
     make_directory(c"dev/mqueue");
@@ -119,17 +97,11 @@ fn devices() {
     for (path, major, minor) in DEVICES {
         let device = libc::makedev(major, minor);
         // SAFETY: a NUL-terminated path that outlives the call.
-        step(
-            unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) },
-            path,
-        );
+        step(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) }, path);
     }
     for (target, path) in LINKS {
         // SAFETY: NUL-terminated paths that outlive the call.
-        step(
-            unsafe { libc::symlink(target.as_ptr(), path.as_ptr()) },
-            path,
-        );
+        step(unsafe { libc::symlink(target.as_ptr(), path.as_ptr()) }, path);
     }
 }
 
@@ -141,13 +113,7 @@ fn cgroup_v1(plan: &Plan<'_>) {
     step(unsafe { libc::chdir(view.as_ptr()) }, view);
     for hierarchy in plan.hierarchies {
         make_directory(&hierarchy.view);
-        let result = try_mount(
-            Some(&hierarchy.path),
-            &hierarchy.view,
-            None,
-            libc::MS_BIND,
-            None,
-        );
+        let result = try_mount(Some(&hierarchy.path), &hierarchy.view, None, libc::MS_BIND, None);
         step(result, c"show a cgroup");
     }
     // SAFETY: mount_attr is plain data; the path is empty and the descriptor the working directory.
@@ -172,16 +138,8 @@ fn cgroup_v1(plan: &Plan<'_>) {
 
 fn cgroup_v2() {
     // SAFETY: no pointers.
-    step(
-        unsafe { libc::unshare(libc::CLONE_NEWCGROUP) },
-        c"unshare the cgroup namespace",
-    );
-    mount(
-        c"cgroup2",
-        c"sys/fs/cgroup",
-        QUIET | libc::MS_RDONLY | libc::MS_RELATIME,
-        None,
-    );
+    step(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }, c"unshare the cgroup namespace");
+    mount(c"cgroup2", c"sys/fs/cgroup", QUIET | libc::MS_RDONLY | libc::MS_RELATIME, None);
 }
 
 /// The new root is mounted over the old one, which is then detached.
@@ -189,14 +147,8 @@ fn pivot() {
     let here = c".".as_ptr();
     // SAFETY: NUL-terminated paths that outlive the calls.
     unsafe {
-        step(
-            libc::syscall(libc::SYS_pivot_root, here, here),
-            c"pivot the root",
-        );
-        step(
-            libc::umount2(here, libc::MNT_DETACH),
-            c"detach the old root",
-        );
+        step(libc::syscall(libc::SYS_pivot_root, here, here), c"pivot the root");
+        step(libc::umount2(here, libc::MNT_DETACH), c"detach the old root");
     }
 }
 
