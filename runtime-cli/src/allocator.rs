@@ -20,9 +20,14 @@ const SIZE: usize = 1 << 20;
 /// Greater blocks go to the system allocator, which can give them back.
 const GREATEST: usize = SIZE / 4;
 
+/// The alignment of every block of malloc(3) on 64-bit machines.
+const MALLOC_ALIGN: usize = 16;
+
 #[global_allocator]
 static ALLOCATOR: Bump = Bump::new();
 
+// The region stands first, so that it is aligned as its blocks are.
+#[repr(C, align(16))]
 struct Bump {
     region: UnsafeCell<[u8; SIZE]>,
     used: AtomicUsize,
@@ -58,7 +63,9 @@ impl Bump {
         let base = self.start().addr();
         let mut used = self.used.load(Relaxed);
         loop {
-            let first = (base + used).next_multiple_of(layout.align()) - base;
+            // As malloc does: the nix crate puts control messages into buffers of bytes and relies
+            // on it.
+            let first = (base + used).next_multiple_of(layout.align().max(MALLOC_ALIGN)) - base;
             let end = first + layout.size();
             if end > SIZE {
                 return None;
