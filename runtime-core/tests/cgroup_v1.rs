@@ -43,9 +43,7 @@ impl Drop for Cgroup {
 fn unique(name: &str) -> ContainerId {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("coracle-test-v1-{}-{count}-{name}", std::process::id())
-        .parse()
-        .unwrap()
+    format!("coracle-test-v1-{}-{count}-{name}", std::process::id()).parse().unwrap()
 }
 
 fn record(layout: &Layout, name: &str) -> Record {
@@ -72,20 +70,14 @@ impl Cgroup {
     }
 
     fn read(&self, controller: &str, file: &str) -> String {
-        std::fs::read_to_string(self.file(controller, file))
-            .unwrap()
-            .trim_end()
-            .to_owned()
+        std::fs::read_to_string(self.file(controller, file)).unwrap().trim_end().to_owned()
     }
 
     /// Starts a script that begins when it has been moved in, so that nothing can escape before.
     fn start(&self, script: &str) -> Child {
         let script = format!("read go; exec </dev/null 2>/dev/null; {script}");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         self.0.add(pid, Entry::Moved).unwrap();
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
@@ -111,8 +103,7 @@ fn detection_agrees_with_the_mount_table() {
         .filter_map(|line| {
             let mut fields = line.split(' ');
             let (point, kind) = (fields.nth(1)?, fields.next()?);
-            kind.starts_with("cgroup")
-                .then(|| Path::new(point).join("x"))
+            kind.starts_with("cgroup").then(|| Path::new(point).join("x"))
         })
         .collect();
     let mut found: Vec<PathBuf> = placed.paths().into_values().collect();
@@ -131,10 +122,7 @@ fn a_process_joins_every_hierarchy() {
     for line in membership.lines() {
         assert!(line.contains("coracle-test-v1"), "{membership}");
     }
-    assert_eq!(
-        cgroup.0.processes().unwrap(),
-        [i32::try_from(child.id()).unwrap()]
-    );
+    assert_eq!(cgroup.0.processes().unwrap(), [i32::try_from(child.id()).unwrap()]);
     cgroup.0.kill().unwrap();
     child.wait().unwrap();
 }
@@ -166,11 +154,7 @@ fn limits_read_back() {
     ] {
         assert_eq!(cgroup.read(controller, file), value, "{file}");
     }
-    assert!(
-        cgroup
-            .read("memory", "memory.oom_control")
-            .starts_with("oom_kill_disable 1")
-    );
+    assert!(cgroup.read("memory", "memory.oom_control").starts_with("oom_kill_disable 1"));
 }
 
 #[test]
@@ -187,31 +171,16 @@ fn limits_that_bound_each_other_are_updated_in_both_directions() {
                 "cpu":{{"quota":{quota},"burst":{quota}}}}}"#
         );
         cgroup.0.update(&resources(&text)).unwrap();
-        assert_eq!(
-            cgroup.read("memory", "memory.limit_in_bytes"),
-            limit.to_string()
-        );
-        assert_eq!(
-            cgroup.read("memory", "memory.memsw.limit_in_bytes"),
-            swap.to_string()
-        );
+        assert_eq!(cgroup.read("memory", "memory.limit_in_bytes"), limit.to_string());
+        assert_eq!(cgroup.read("memory", "memory.memsw.limit_in_bytes"), swap.to_string());
         assert_eq!(cgroup.read("cpu", "cpu.cfs_burst_us"), quota.to_string());
     }
-    cgroup
-        .0
-        .update(&resources(r#"{"memory":{"limit":-1},"pids":{"limit":-1}}"#))
-        .unwrap();
-    let limit: u64 = cgroup
-        .read("memory", "memory.memsw.limit_in_bytes")
-        .parse()
-        .unwrap();
+    cgroup.0.update(&resources(r#"{"memory":{"limit":-1},"pids":{"limit":-1}}"#)).unwrap();
+    let limit: u64 = cgroup.read("memory", "memory.memsw.limit_in_bytes").parse().unwrap();
     assert!(limit > 1 << 62);
     assert_eq!(cgroup.read("pids", "pids.max"), "max");
     // No task more than the init is the same under 0 as under 1.
-    cgroup
-        .0
-        .update(&resources(r#"{"pids":{"limit":0}}"#))
-        .unwrap();
+    cgroup.0.update(&resources(r#"{"pids":{"limit":0}}"#)).unwrap();
     assert_eq!(cgroup.read("pids", "pids.max"), "1");
 }
 
@@ -252,11 +221,7 @@ fn the_default_devices_are_those_of_runc() {
 #[test]
 fn all_devices_allowed_stays_so() {
     let Some(layout) = layout() else { return };
-    let cgroup = made(
-        &layout,
-        "privileged",
-        r#"{"devices":[{"allow":true,"access":"rwm"}]}"#,
-    );
+    let cgroup = made(&layout, "privileged", r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
     assert_eq!(cgroup.read("devices", "devices.list"), "a *:* rwm");
 }
 
@@ -267,8 +232,10 @@ fn nested_paths_fill_their_cpusets() {
     let record = layout.place(&id, Some(&format!("/{id}/a/b"))).unwrap();
     let top = layout.place(&id, Some(&format!("/{id}"))).unwrap();
     let mut manager = cgroup::open(record).unwrap();
-    let top = Cgroup(cgroup::open(top).unwrap());
+    let mut top = cgroup::open(top).unwrap();
     manager.create(&Resources::default()).unwrap();
+    top.create(&Resources::default()).unwrap();
+    let top = Cgroup(top);
     assert!(!top.read("cpuset", "cpuset.cpus").is_empty());
     assert!(!top.read("cpuset", "a/b/cpuset.mems").is_empty());
     manager.delete(Leftover::Wait).unwrap();
@@ -279,12 +246,21 @@ fn nested_paths_fill_their_cpusets() {
 #[test]
 fn an_existing_cgroup_is_taken_over_only_when_empty() {
     let Some(layout) = layout() else { return };
-    let cgroup = made(&layout, "taken", "{}");
-    let mut second = cgroup::open(cgroup.0.record().clone()).unwrap();
+    let unmade = record(&layout, "taken");
+    let mut first = cgroup::open(unmade.clone()).unwrap();
+    first.create(&Resources::default()).unwrap();
+    let cgroup = Cgroup(first);
+    let mut second = cgroup::open(unmade.clone()).unwrap();
     second.create(&Resources::default()).unwrap();
     let mut child = cgroup.start("exec sleep 100");
     let error = second.create(&Resources::default()).unwrap_err();
     assert_eq!(error.errno(), Some(libc::EBUSY), "{error}");
+    // The creation that was refused, and a command that finds only its first record, touch nothing.
+    let refused = cgroup::open(unmade).unwrap();
+    refused.kill().unwrap();
+    refused.delete(Leftover::Kill).unwrap();
+    assert!(child.try_wait().unwrap().is_none(), "the other container lives");
+    assert_eq!(cgroup.0.processes().unwrap().len(), 1);
     cgroup.0.kill().unwrap();
     child.wait().unwrap();
     eventually("empty", || cgroup.0.processes().unwrap().is_empty());
@@ -292,10 +268,7 @@ fn an_existing_cgroup_is_taken_over_only_when_empty() {
     assert!(cgroup.0.frozen().unwrap());
     let error = second.create(&Resources::default()).unwrap_err();
     assert!(error.to_string().contains("frozen"), "{error}");
-    assert!(
-        cgroup.file("memory", "").exists(),
-        "the refusal removes nothing"
-    );
+    assert!(cgroup.file("memory", "").exists(), "the refusal removes nothing");
     cgroup.0.thaw().unwrap();
     assert!(!cgroup.0.frozen().unwrap());
 }
@@ -310,10 +283,7 @@ fn frozen_processes_can_be_killed() {
     let inner = cgroup.file("freezer", "inner");
     std::fs::create_dir(&inner).unwrap();
     let mut other = Command::new("sleep").arg("100").spawn().unwrap();
-    cgroup
-        .0
-        .add(i32::try_from(other.id()).unwrap(), Entry::Moved)
-        .unwrap();
+    cgroup.0.add(i32::try_from(other.id()).unwrap(), Entry::Moved).unwrap();
     std::fs::write(inner.join("cgroup.procs"), other.id().to_string()).unwrap();
     std::fs::write(inner.join("freezer.state"), "FROZEN").unwrap();
     assert!(cgroup.0.processes().unwrap().len() >= 2);
@@ -362,20 +332,13 @@ fn deleting_waits_or_kills() {
     let deep = cgroup.file("memory", "x");
     std::fs::create_dir(&deep).unwrap();
     let script = r#"chdir $ARGV[0]; for (1..40) { my $n = "y" x 200; mkdir $n; chdir $n or die }"#;
-    let status = Command::new("perl")
-        .args(["-e", script])
-        .arg(&deep)
-        .status()
-        .unwrap();
+    let status = Command::new("perl").args(["-e", script]).arg(&deep).status().unwrap();
     assert!(status.success());
     let mut child = cgroup.start("exec sleep 100");
     std::fs::write(deep.join("cgroup.procs"), child.id().to_string()).unwrap();
     let error = cgroup.0.delete(Leftover::Wait).unwrap_err();
     assert_eq!(error.errno(), Some(libc::EBUSY), "{error}");
-    assert!(
-        error.to_string().contains(&child.id().to_string()),
-        "names the process: {error}"
-    );
+    assert!(error.to_string().contains(&child.id().to_string()), "names the process: {error}");
     let record = cgroup.0.record().clone();
     let again = cgroup::open(record).unwrap();
     std::thread::scope(|scope| {
@@ -400,10 +363,7 @@ fn a_record_survives_its_text() {
     // Half made: only one directory exists.
     let path = record.paths()["memory"].clone();
     std::fs::create_dir(&path).unwrap();
-    cgroup::open(record)
-        .unwrap()
-        .delete(Leftover::Wait)
-        .unwrap();
+    cgroup::open(record).unwrap().delete(Leftover::Wait).unwrap();
     assert!(!path.exists());
 }
 
@@ -412,27 +372,16 @@ fn errors_name_field_file_and_reason() {
     let Some(layout) = layout() else { return };
     let unified = resources(r#"{"unified":{"memory.high":"max"}}"#);
     assert_eq!(
-        cgroup::unsupported(&unified, &layout)
-            .map(|(field, _)| field)
-            .as_deref(),
+        cgroup::unsupported(&unified, &layout).map(|(field, _)| field).as_deref(),
         Some("linux.resources.unified")
     );
     let cgroup = made(&layout, "errors", "{}");
-    assert_eq!(
-        cgroup.0.apply(&unified).unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
-    let error = cgroup
-        .0
-        .update(&resources(r#"{"cpu":{"quota":1}}"#))
-        .unwrap_err();
+    assert_eq!(cgroup.0.apply(&unified).unwrap_err().kind(), ErrorKind::Unsupported);
+    let error = cgroup.0.update(&resources(r#"{"cpu":{"quota":1}}"#)).unwrap_err();
     assert_eq!(error.field(), Some("linux.resources.cpu.quota"));
     assert_eq!(error.errno(), Some(libc::EINVAL));
     assert!(error.path().unwrap().ends_with("cpu.cfs_quota_us"));
-    let error = cgroup
-        .0
-        .update(&resources(r#"{"cpu":{"cpus":"900"}}"#))
-        .unwrap_err();
+    let error = cgroup.0.update(&resources(r#"{"cpu":{"cpus":"900"}}"#)).unwrap_err();
     assert_eq!(error.field(), Some("linux.resources.cpu.cpus"), "{error}");
     let sneaky = r#"{"hugepageLimits":[{"pageSize":"../../x","limit":1}]}"#;
     assert!(cgroup.0.update(&resources(sneaky)).is_err());
@@ -451,10 +400,7 @@ fn a_limit_below_the_use_says_so() {
     std::fs::remove_file(&file).unwrap();
     let error = result.unwrap_err();
     assert_eq!(error.field(), Some("linux.resources.memory.limit"));
-    assert!(
-        error.to_string().contains("below the current use"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("below the current use"), "{error}");
 }
 
 #[test]
@@ -501,10 +447,7 @@ fn a_process_can_be_born_inside() {
     let fd = cgroup.0.clone_fd().unwrap().expect("a v2 directory");
     let Some(pid) = born_in(fd) else { return };
     let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let line = membership
-        .lines()
-        .find(|line| line.starts_with("0::"))
-        .unwrap();
+    let line = membership.lines().find(|line| line.starts_with("0::")).unwrap();
     assert!(line.contains("coracle-test-v1"), "{membership}");
     cgroup.0.add(pid, Entry::Cloned).unwrap();
     assert_eq!(cgroup.0.processes().unwrap(), [pid]);
@@ -527,11 +470,7 @@ fn born_in(cgroup: BorrowedFd<'_>) -> Option<i32> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), cgroup.as_raw_fd());
     match Command::new("perl").args(["-e", script, &path]).output() {
         Ok(output) => {
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             Some(String::from_utf8(output.stdout).unwrap().parse().unwrap())
         }
         Err(error) => {

@@ -47,10 +47,7 @@ fn place(name: &str) -> Option<Record> {
 /// The same, on a host whose v2 hierarchy has these controllers.
 fn place_with(name: &str, controllers: &[&str]) -> Option<Record> {
     let record = place(name)?;
-    let root = record.paths()[""]
-        .parent()
-        .unwrap()
-        .join("cgroup.controllers");
+    let root = record.paths()[""].parent().unwrap().join("cgroup.controllers");
     let there = std::fs::read_to_string(root).unwrap();
     let there: Vec<&str> = there.split_whitespace().collect();
     match controllers.iter().find(|name| !there.contains(name)) {
@@ -90,20 +87,14 @@ impl Cgroup {
     }
 
     fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.file(file))
-            .unwrap()
-            .trim_end()
-            .to_owned()
+        std::fs::read_to_string(self.file(file)).unwrap().trim_end().to_owned()
     }
 
     /// Starts a script that begins when it has been moved in.
     fn start(&self, script: &str) -> Child {
         let script = format!("read go; exec </dev/null 2>/dev/null; {script}");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         self.0.add(pid, Entry::Moved).unwrap();
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
@@ -238,11 +229,7 @@ fn born_in(cgroup: BorrowedFd<'_>) -> Option<i32> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), cgroup.as_raw_fd());
     match Command::new("perl").args(["-e", script, &path]).output() {
         Ok(output) => {
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             Some(String::from_utf8(output.stdout).unwrap().parse().unwrap())
         }
         Err(error) => {
@@ -265,10 +252,7 @@ fn deleting_removes_what_the_container_made() {
     let pid = child.id().to_string();
     std::fs::write(cgroup.file("a/b/c/cgroup.procs"), &pid).unwrap();
     let error = cgroup.0.delete(Leftover::Wait).unwrap_err();
-    assert!(
-        error.to_string().contains(&pid),
-        "names the process: {error}"
-    );
+    assert!(error.to_string().contains(&pid), "names the process: {error}");
     std::thread::scope(|scope| {
         scope.spawn(|| child.wait().unwrap());
         cgroup.0.delete(Leftover::Kill).unwrap();
@@ -284,15 +268,9 @@ fn a_missing_controller_is_named_with_its_field() {
     };
     let path = record.unified_path().unwrap();
     let text = r#"{"unified":{"nonsense.max":"1"}}"#;
-    let error = cgroup::open(record)
-        .unwrap()
-        .create(&resources(text))
-        .unwrap_err();
+    let error = cgroup::open(record).unwrap().create(&resources(text)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert_eq!(
-        error.field(),
-        Some(r#"linux.resources.unified["nonsense.max"]"#)
-    );
+    assert_eq!(error.field(), Some(r#"linux.resources.unified["nonsense.max"]"#));
     assert!(!path.exists(), "what was made is gone");
 }
 
@@ -303,15 +281,9 @@ fn the_unified_map_is_written() {
     };
     let cgroup = made(record, r#"{"unified":{"cgroup.max.depth":"3"}}"#);
     assert_eq!(cgroup.read("cgroup.max.depth"), "3");
-    let error = cgroup
-        .0
-        .update(&resources(r#"{"unified":{"cgroup.max.depth":"x"}}"#))
-        .unwrap_err();
+    let error = cgroup.0.update(&resources(r#"{"unified":{"cgroup.max.depth":"x"}}"#)).unwrap_err();
     assert_eq!(error.errno(), Some(libc::EINVAL), "{error}");
-    assert_eq!(
-        error.field(),
-        Some(r#"linux.resources.unified["cgroup.max.depth"]"#)
-    );
+    assert_eq!(error.field(), Some(r#"linux.resources.unified["cgroup.max.depth"]"#));
 }
 
 #[test]
@@ -340,16 +312,10 @@ fn limits_read_back() {
     }
     let weight: u32 = cgroup.read("cpu.weight").parse().unwrap();
     assert!((150..=200).contains(&weight), "{weight}");
-    cgroup
-        .0
-        .update(&resources(r#"{"memory":{"limit":-1},"pids":{"limit":0}}"#))
-        .unwrap();
+    cgroup.0.update(&resources(r#"{"memory":{"limit":-1},"pids":{"limit":0}}"#)).unwrap();
     assert_eq!(cgroup.read("memory.max"), "max");
     assert_eq!(cgroup.read("pids.max"), "1");
-    cgroup
-        .0
-        .update(&resources(r#"{"cpu":{"quota":20000,"burst":20000}}"#))
-        .unwrap();
+    cgroup.0.update(&resources(r#"{"cpu":{"quota":20000,"burst":20000}}"#)).unwrap();
     assert_eq!(cgroup.read("cpu.max"), "20000 100000");
 }
 
@@ -361,16 +327,12 @@ fn controllers_reach_a_nested_cgroup() {
     let top = record.unified_path().unwrap();
     let name = top.file_name().unwrap().to_str().unwrap().to_owned();
     let layout = Layout::detect().unwrap();
-    let nested = layout
-        .place(&"x".parse().unwrap(), Some(&format!("/{name}/a/b")))
-        .unwrap();
-    let _top = Cgroup(cgroup::open(record).unwrap());
+    let nested = layout.place(&"x".parse().unwrap(), Some(&format!("/{name}/a/b"))).unwrap();
     let cgroup = made(nested, r#"{"pids":{"limit":9}}"#);
+    // Its removal takes the other with it.
+    let _top = made(record, "{}");
     assert_eq!(cgroup.read("pids.max"), "9");
-    assert!(
-        cgroup.file("memory.current").exists(),
-        "statistics for engines"
-    );
+    assert!(cgroup.file("memory.current").exists(), "statistics for engines");
 }
 
 #[test]
@@ -380,10 +342,7 @@ fn a_limit_below_the_use_is_refused_when_asked() {
     };
     let cgroup = made(record, r#"{"memory":{"limit":134217728}}"#);
     let file = format!("/dev/shm/coracle-test-v2-{}", std::process::id());
-    cgroup
-        .start(&format!("head -c 20000000 /dev/zero >{file}"))
-        .wait()
-        .unwrap();
+    cgroup.start(&format!("head -c 20000000 /dev/zero >{file}")).wait().unwrap();
     let checked = r#"{"memory":{"limit":4194304,"checkBeforeUpdate":true}}"#;
     let result = cgroup.0.update(&resources(checked));
     std::fs::remove_file(&file).unwrap();
@@ -403,10 +362,7 @@ fn what_only_v1_has_is_refused() {
     let error = cgroup.0.apply(&text).unwrap_err();
     assert_eq!(error.field(), Some("linux.resources.memory.swappiness"));
     let layout = Layout::detect().unwrap();
-    assert_eq!(
-        layout.version() == Version::V2,
-        cgroup::unsupported(&text, &layout).is_some()
-    );
+    assert_eq!(layout.version() == Version::V2, cgroup::unsupported(&text, &layout).is_some());
 }
 
 #[test]
@@ -414,17 +370,9 @@ fn huge_pages_read_back() {
     let Some(record) = place_with("huge", &["hugetlb"]) else {
         return;
     };
-    let root = record
-        .unified_path()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("cgroup.subtree_control");
+    let root = record.unified_path().unwrap().parent().unwrap().join("cgroup.subtree_control");
     let before = std::fs::read_to_string(&root).unwrap();
-    let cgroup = made(
-        record,
-        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#,
-    );
+    let cgroup = made(record, r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#);
     assert_eq!(cgroup.read("hugetlb.2MB.max"), "4194304");
     assert_eq!(cgroup.read("hugetlb.2MB.rsvd.max"), "4194304");
     if !before.contains("hugetlb") {

@@ -15,11 +15,7 @@ pub(super) fn is_rootless() -> bool {
 
 /// The first thing that this version of control groups cannot do, by field and reason.
 pub(super) fn impossible(resources: &Resources, version: Version) -> Option<(String, String)> {
-    let found = if version == Version::V2 {
-        only_v1(resources)
-    } else {
-        only_v2(resources)
-    };
+    let found = if version == Version::V2 { only_v1(resources) } else { only_v2(resources) };
     found.map(|(field, why)| (format!("linux.resources.{field}"), why.to_owned()))
 }
 
@@ -42,10 +38,7 @@ fn only_v1(resources: &Resources) -> Option<(&'static str, &'static str)> {
     let io = resources.block_io.as_ref();
     let network = resources.network.as_ref();
     let asked = [
-        (
-            "memory.swappiness",
-            memory.is_some_and(|memory| memory.swappiness.is_some()),
-        ),
+        ("memory.swappiness", memory.is_some_and(|memory| memory.swappiness.is_some())),
         (
             "memory.disableOOMKiller",
             memory.is_some_and(|memory| memory.disable_oom_killer == Some(true)),
@@ -74,20 +67,10 @@ fn only_v1(resources: &Resources) -> Option<(&'static str, &'static str)> {
             "network.classID",
             network.is_some_and(|network| network.class_id.is_some_and(|class| class != 0)),
         ),
-        (
-            "network.priorities",
-            network.is_some_and(|network| !network.priorities.is_empty()),
-        ),
+        ("network.priorities", network.is_some_and(|network| !network.priorities.is_empty())),
     ];
-    let field = asked
-        .into_iter()
-        .find_map(|(field, asked)| asked.then_some(field));
-    field.map(|field| {
-        (
-            field,
-            "has no counterpart in cgroup v2, which this host uses",
-        )
-    })
+    let field = asked.into_iter().find_map(|(field, asked)| asked.then_some(field));
+    field.map(|field| (field, "has no counterpart in cgroup v2, which this host uses"))
 }
 
 /// `memory.checkBeforeUpdate`: refuses a memory limit that is below the current use.
@@ -100,16 +83,11 @@ pub(super) fn check_usage(resources: &Resources, usage: &dyn Fn() -> Option<Stri
             "linux.resources.memory.kernel is ignored: kernels since 5.16 have no such limit"
         );
     }
-    let limit = memory
-        .limit
-        .and_then(|limit| u64::try_from(limit).ok())
-        .filter(|one| *one != 0);
+    let limit = memory.limit.and_then(|limit| u64::try_from(limit).ok()).filter(|one| *one != 0);
     let (Some(true), Some(limit)) = (memory.check_before_update, limit) else {
         return Ok(());
     };
-    let usage = usage()
-        .and_then(|text| text.trim_end().parse::<u64>().ok())
-        .unwrap_or(0);
+    let usage = usage().and_then(|text| text.trim_end().parse::<u64>().ok()).unwrap_or(0);
     if limit < usage {
         let message = format!("the limit of {limit} bytes is below the current use of {usage}");
         return Err(Error::new(ErrorKind::System, message)
@@ -126,11 +104,8 @@ pub(super) fn without_device_filter(cause: &str) -> Result<()> {
         log::debug!("no device filter: {cause}; the kernel gives this user no device nodes");
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("cannot filter devices: {cause}"),
-    )
-    .with_field("linux.resources.devices"))
+    Err(Error::new(ErrorKind::Unsupported, format!("cannot filter devices: {cause}"))
+        .with_field("linux.resources.devices"))
 }
 
 #[cfg(test)]
@@ -145,41 +120,25 @@ mod tests {
     #[test]
     fn each_version_lacks_what_the_other_has() {
         let unified = r#"{"unified":{"memory.high":"1"}}"#;
-        assert_eq!(
-            field(unified, Version::Hybrid).as_deref(),
-            Some("linux.resources.unified")
-        );
+        assert_eq!(field(unified, Version::Hybrid).as_deref(), Some("linux.resources.unified"));
         assert_eq!(field(unified, Version::V2), None);
         for (text, name) in [
             (r#"{"memory":{"swappiness":0}}"#, "memory.swappiness"),
-            (
-                r#"{"memory":{"disableOOMKiller":true}}"#,
-                "memory.disableOOMKiller",
-            ),
+            (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller"),
             (r#"{"network":{"classID":1}}"#, "network.classID"),
             (r#"{"cpu":{"realtimeRuntime":5}}"#, "cpu.realtimeRuntime"),
         ] {
-            assert_eq!(
-                field(text, Version::V2),
-                Some(format!("linux.resources.{name}"))
-            );
+            assert_eq!(field(text, Version::V2), Some(format!("linux.resources.{name}")));
             assert_eq!(field(text, Version::V1), None);
         }
-        assert_eq!(
-            field(r#"{"memory":{"disableOOMKiller":false}}"#, Version::V2),
-            None
-        );
+        assert_eq!(field(r#"{"memory":{"disableOOMKiller":false}}"#, Version::V2), None);
     }
 
     #[test]
     fn a_limit_below_the_use_is_refused_when_asked() {
         let usage = || Some("100\n".to_owned());
-        let check = |text: &str| {
-            check_usage(
-                &serde_json::from_str(text).expect("valid resources"),
-                &usage,
-            )
-        };
+        let check =
+            |text: &str| check_usage(&serde_json::from_str(text).expect("valid resources"), &usage);
         assert!(check(r#"{"memory":{"limit":99,"checkBeforeUpdate":true}}"#).is_err());
         assert!(check(r#"{"memory":{"limit":100,"checkBeforeUpdate":true}}"#).is_ok());
         assert!(check(r#"{"memory":{"limit":-1,"checkBeforeUpdate":true}}"#).is_ok());

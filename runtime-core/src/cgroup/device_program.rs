@@ -123,10 +123,7 @@ fn verdict_of(rule: &Rule) -> Vec<Instruction> {
 }
 
 fn answer(allow: bool) -> [Instruction; 2] {
-    [
-        operation(MOVE_CONSTANT, RESULT, 0, u32::from(allow)),
-        operation(EXIT, 0, 0, 0),
-    ]
+    [operation(MOVE_CONSTANT, RESULT, 0, u32::from(allow)), operation(EXIT, 0, 0, 0)]
 }
 
 /// `BPF_DEVCG_DEV_BLOCK` and `BPF_DEVCG_DEV_CHAR`.
@@ -135,32 +132,17 @@ fn kind_number(kind: DeviceKind) -> u32 {
 }
 
 const fn operation(code: u8, to: u8, from: u8, immediate: u32) -> Instruction {
-    Instruction {
-        code,
-        registers: to | from << 4,
-        offset: 0,
-        immediate,
-    }
+    Instruction { code, registers: to | from << 4, offset: 0, immediate }
 }
 
 const fn load(to: u8, offset: i16) -> Instruction {
-    Instruction {
-        code: LOAD_WORD,
-        registers: to | CONTEXT << 4,
-        offset,
-        immediate: 0,
-    }
+    Instruction { code: LOAD_WORD, registers: to | CONTEXT << 4, offset, immediate: 0 }
 }
 
 /// A jump over `distance` instructions, which is never more than the few of one rule.
 fn jump(code: u8, register: u8, number: u32, distance: usize) -> Instruction {
     let offset = i16::try_from(distance).unwrap_or(i16::MAX);
-    Instruction {
-        code,
-        registers: register,
-        offset,
-        immediate: number,
-    }
+    Instruction { code, registers: register, offset, immediate: number }
 }
 
 #[cfg(test)]
@@ -170,20 +152,13 @@ mod tests {
 
     /// Runs a program as the kernel would: the verdict on an access to a device.
     fn run(code: &[Instruction], kind: DeviceKind, numbers: (u32, u32), access: Access) -> bool {
-        let context = [
-            kind_number(kind) | u32::from(access.bits()) << 16,
-            numbers.0,
-            numbers.1,
-        ];
+        let context = [kind_number(kind) | u32::from(access.bits()) << 16, numbers.0, numbers.1];
         let mut registers = [0_u32; 11];
         let mut at = 0;
         loop {
             let one = code[at];
             at += 1;
-            let (to, from) = (
-                usize::from(one.registers & 15),
-                usize::from(one.registers >> 4),
-            );
+            let (to, from) = (usize::from(one.registers & 15), usize::from(one.registers >> 4));
             let skip = usize::try_from(one.offset).expect("forward");
             match one.code {
                 MOVE_CONSTANT => registers[to] = one.immediate,
@@ -211,23 +186,13 @@ mod tests {
     fn the_default_devices_and_no_others() {
         let code = program(r#"[{"allow":false,"access":"rwm"}]"#);
         assert!(code.len() <= 62, "{} instructions", code.len());
-        assert!(run(
-            &code,
-            Character,
-            (1, 3),
-            Access::READ.with(Access::WRITE)
-        ));
+        assert!(run(&code, Character, (1, 3), Access::READ.with(Access::WRITE)));
         assert!(run(&code, Character, (136, 77), Access::WRITE));
         assert!(run(&code, Block, (8, 0), Access::MKNOD));
         assert!(!run(&code, Block, (8, 0), Access::READ));
         assert!(!run(&code, Block, (1, 3), Access::READ));
         assert!(!run(&code, Character, (1, 1), Access::READ));
-        assert!(!run(
-            &code,
-            Character,
-            (8, 3),
-            Access::MKNOD.with(Access::READ)
-        ));
+        assert!(!run(&code, Character, (8, 3), Access::MKNOD.with(Access::READ)));
     }
 
     #[test]

@@ -43,13 +43,7 @@ impl Rule {
         minor: Option<u32>,
         access: Access,
     ) -> Self {
-        Self {
-            allow: true,
-            kind,
-            major: DeviceNumber(major),
-            minor: DeviceNumber(minor),
-            access,
-        }
+        Self { allow: true, kind, major: DeviceNumber(major), minor: DeviceNumber(minor), access }
     }
 
     /// Whether every container has this one, so that its failure in a nested container is no loss
@@ -78,14 +72,7 @@ impl Rule {
 impl fmt::Display for Rule {
     /// The line that `devices.allow` and `devices.deny` take: `c 1:3 rwm`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}:{} {}",
-            self.kind.letter(),
-            self.major,
-            self.minor,
-            self.access
-        )
+        write!(f, "{} {}:{} {}", self.kind.letter(), self.major, self.minor, self.access)
     }
 }
 
@@ -102,10 +89,7 @@ impl Filter {
     /// The filter for these rules. Like runc's it starts from "nothing is allowed" and ends with
     /// what every container may use.
     pub(super) fn new(rules: &[DeviceRule]) -> Self {
-        let mut filter = Self {
-            allow: false,
-            rules: Vec::with_capacity(rules.len() + 11),
-        };
+        let mut filter = Self { allow: false, rules: Vec::with_capacity(rules.len() + 11) };
         for rule in rules {
             filter.push(rule);
         }
@@ -114,28 +98,15 @@ impl Filter {
     }
 
     fn push(&mut self, rule: &DeviceRule) {
-        let &DeviceRule {
-            allow,
-            kind,
-            major,
-            minor,
-            access,
-        } = rule;
-        let one = |kind| Rule {
-            allow,
-            kind,
-            major,
-            minor,
-            access,
-        };
+        let &DeviceRule { allow, kind, major, minor, access } = rule;
+        let one = |kind| Rule { allow, kind, major, minor, access };
         match kind {
             DeviceKind::All if (major.0, minor.0, access) == (None, None, Access::ALL) => {
                 self.allow = allow;
                 self.rules.clear();
             }
             DeviceKind::All => {
-                self.rules
-                    .extend([one(DeviceKind::Character), one(DeviceKind::Block)]);
+                self.rules.extend([one(DeviceKind::Character), one(DeviceKind::Block)]);
             }
             kind => self.rules.push(one(kind)),
         }
@@ -164,10 +135,7 @@ impl Filter {
     /// The same filter with as few rules as can easily be had.
     pub(super) fn minimal(self) -> Self {
         match self.exceptions() {
-            Ok(rules) => Self {
-                allow: self.allow,
-                rules,
-            },
+            Ok(rules) => Self { allow: self.allow, rules },
             Err(_) => self,
         }
     }
@@ -200,12 +168,8 @@ mod tests {
     }
 
     fn lines(filter: &Filter) -> Vec<String> {
-        let mut lines: Vec<String> = filter
-            .exceptions()
-            .expect("no holes")
-            .iter()
-            .map(Rule::to_string)
-            .collect();
+        let mut lines: Vec<String> =
+            filter.exceptions().expect("no holes").iter().map(Rule::to_string).collect();
         lines.sort();
         lines
     }

@@ -9,7 +9,7 @@ use super::mountinfo::{self, Mounted};
 use super::path::Location;
 use super::record::{Place, Record, Version};
 use super::tree::read_path;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::id::ContainerId;
 
 const BASE: &str = "/sys/fs/cgroup";
@@ -53,17 +53,14 @@ impl Layout {
     /// Looks at this host.
     ///
     /// # Errors
-    /// When `/proc/self/cgroup` cannot be read or no cgroup file system is mounted.
+    /// When `/proc/self/cgroup` or `/proc/self/mountinfo` cannot be read. No mounted hierarchy is not
+    /// an error here: such a host can hold no limits.
     pub fn detect() -> Result<Self> {
         let membership = read_path("/proc/self/cgroup")?;
         let (mut hierarchies, mut unified) = parse_membership(&membership);
         let base = PathBuf::from(BASE);
         if kind(&base) == Some(CGROUP2_SUPER_MAGIC) {
-            return Ok(Self {
-                base,
-                hierarchies: Vec::new(),
-                unified,
-            });
+            return Ok(Self { base, hierarchies: Vec::new(), unified });
         }
         for hierarchy in &mut hierarchies {
             if hierarchy.mount.contains(',') && kind(&base.join(&hierarchy.mount)).is_none() {
@@ -82,11 +79,7 @@ impl Layout {
                 unified = None;
             }
         }
-        Ok(Self {
-            base,
-            hierarchies,
-            unified,
-        })
+        Ok(Self { base, hierarchies, unified })
     }
 
     /// The cold way: mount points anywhere.
@@ -94,27 +87,14 @@ impl Layout {
         let mounts = mountinfo::read()?;
         let (mut hierarchies, unified) = parse_membership(membership);
         hierarchies.retain_mut(|hierarchy| {
-            let found = mounts
-                .iter()
-                .find(|mount| mount.has(&hierarchy.controllers));
+            let found = mounts.iter().find(|mount| mount.has(&hierarchy.controllers));
             found.is_some_and(|mount| hierarchy.move_to(mount))
         });
         let unified = unified.and_then(|mut hierarchy| {
             let found = mounts.iter().find(|mount| mount.version_2)?;
             hierarchy.move_to(found).then_some(hierarchy)
         });
-        if hierarchies.is_empty() && unified.is_none() {
-            return Err(
-                Error::new(ErrorKind::Unsupported, "no cgroup file system is mounted")
-                    .with_path(BASE)
-                    .with_hint("mount cgroup2 there"),
-            );
-        }
-        Ok(Self {
-            base: PathBuf::from("/"),
-            hierarchies,
-            unified,
-        })
+        Ok(Self { base: PathBuf::from("/"), hierarchies, unified })
     }
 
     /// Which version carries the controllers.
@@ -130,9 +110,7 @@ impl Layout {
     /// Whether a v1 hierarchy has that controller.
     #[must_use]
     pub fn has_v1(&self, controller: &str) -> bool {
-        self.hierarchies
-            .iter()
-            .any(|one| one.controllers.split(',').any(|name| name == controller))
+        self.hierarchies.iter().any(|one| one.controllers.split(',').any(|name| name == controller))
     }
 
     /// Where the cgroup of a container goes; nothing is made. `asked` is `linux.cgroupsPath`:
@@ -161,6 +139,7 @@ impl Layout {
         Ok(Record {
             base: self.base.clone(),
             optional: asked.is_none_or(str::is_empty),
+            created: false,
             hierarchies: self.hierarchies.iter().map(place).collect(),
             unified: self.unified.as_ref().map(place),
         })
@@ -173,11 +152,7 @@ impl Layout {
         let point = |place: &Place| {
             let controllers = &place.controllers;
             let name = controllers.strip_prefix("name=").unwrap_or(controllers);
-            let links = if name.contains(',') {
-                name.split(',').collect()
-            } else {
-                Vec::new()
-            };
+            let links = if name.contains(',') { name.split(',').collect() } else { Vec::new() };
             MountPoint {
                 name: name.to_owned(),
                 options: if name == controllers {
@@ -200,20 +175,13 @@ impl Layout {
             let own = hierarchy.own.trim_start_matches('/');
             own.is_empty() || kind(&self.base.join(&hierarchy.mount).join(own)).is_some()
         };
-        if all.all(in_place) {
-            Ok(Vec::new())
-        } else {
-            mountinfo::read()
-        }
+        if all.all(in_place) { Ok(Vec::new()) } else { mountinfo::read() }
     }
 }
 
 impl Hierarchy {
     fn move_to(&mut self, mount: &Mounted) -> bool {
-        mount
-            .point
-            .trim_start_matches('/')
-            .clone_into(&mut self.mount);
+        mount.point.trim_start_matches('/').clone_into(&mut self.mount);
         true
     }
 }
@@ -238,9 +206,7 @@ fn below_root<'a>(own: &'a str, root: &str) -> &'a str {
 }
 
 fn parent(path: &str) -> &str {
-    path.trim_end_matches('/')
-        .rsplit_once('/')
-        .map_or("", |(parent, _)| parent)
+    path.trim_end_matches('/').rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 fn first(controllers: &str) -> &str {
@@ -264,10 +230,7 @@ fn parse_membership(text: &str) -> (Vec<Hierarchy>, Option<Hierarchy>) {
         };
         let hierarchy = Hierarchy {
             controllers: controllers.to_owned(),
-            mount: controllers
-                .strip_prefix("name=")
-                .unwrap_or(controllers)
-                .to_owned(),
+            mount: controllers.strip_prefix("name=").unwrap_or(controllers).to_owned(),
             own: own.to_owned(),
         };
         if number == "0" {
@@ -287,11 +250,7 @@ mod tests {
 
     fn layout(text: &str) -> Layout {
         let (hierarchies, unified) = parse_membership(text);
-        Layout {
-            base: BASE.into(),
-            hierarchies,
-            unified,
-        }
+        Layout { base: BASE.into(), hierarchies, unified }
     }
 
     #[test]
@@ -306,19 +265,11 @@ mod tests {
     #[test]
     fn absolute_paths_start_at_the_root() {
         let id = "c".parse().expect("id");
-        let record = layout(HYBRID)
-            .place(&id, Some("/docker/c"))
-            .expect("placed");
+        let record = layout(HYBRID).place(&id, Some("/docker/c")).expect("placed");
         let paths = record.paths();
         assert_eq!(paths["memory"], Path::new("/sys/fs/cgroup/memory/docker/c"));
-        assert_eq!(
-            paths["name=systemd"],
-            Path::new("/sys/fs/cgroup/systemd/docker/c")
-        );
-        assert_eq!(
-            paths["cpuacct"],
-            Path::new("/sys/fs/cgroup/cpu,cpuacct/docker/c")
-        );
+        assert_eq!(paths["name=systemd"], Path::new("/sys/fs/cgroup/systemd/docker/c"));
+        assert_eq!(paths["cpuacct"], Path::new("/sys/fs/cgroup/cpu,cpuacct/docker/c"));
     }
 
     #[test]

@@ -36,22 +36,14 @@ pub(super) fn huge_pages(
     let size = &limit.page_size;
     let field = format!("linux.resources.hugepageLimits[{index}]");
     let file = |end: &str| format!("hugetlb.{size}.{end}");
-    list.push(Setting::new(
-        "hugetlb",
-        file(used),
-        limit.limit,
-        field.clone(),
-    ));
+    list.push(Setting::new("hugetlb", file(used), limit.limit, field.clone()));
     list.push(Setting::new("hugetlb", file(reserved), limit.limit, field).or(Absent::Skip));
 }
 
 /// RDMA limits, which are the same in both versions.
 pub(super) fn rdma(resources: &Resources, list: &mut Vec<Setting>) {
     for (device, limits) in &resources.rdma {
-        let pairs = [
-            ("hca_handle", limits.hca_handles),
-            ("hca_object", limits.hca_objects),
-        ];
+        let pairs = [("hca_handle", limits.hca_handles), ("hca_object", limits.hca_objects)];
         let mut value = device.clone();
         for (name, limit) in pairs {
             if let Some(limit) = limit {

@@ -1,7 +1,7 @@
 //! What can be done with the cgroup of a container.
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::record::Record;
 use crate::error::Result;
@@ -38,7 +38,11 @@ pub trait Manager: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// When the cgroup has processes or is frozen, a needed controller is missing, or the kernel
-    /// refuses. Do not call [`Manager::delete`] after that: the cgroup may be another container's.
+    /// refuses.
+    ///
+    /// Before it succeeds the cgroup may be another container's: until then, and for a manager that
+    /// was opened from a record of that time, [`kill`](Manager::kill) does nothing and
+    /// [`delete`](Manager::delete) removes only what is empty. So write the record down again.
     fn create(&mut self, resources: &Resources) -> Result<()>;
 
     /// Sets all limits of a new cgroup, the device filter included. Called before the first process
@@ -65,6 +69,24 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the directory is gone.
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>>;
+
+    /// The cgroup v2 directory that a process of the container has moved itself to, at or below the
+    /// container's own. A container that shares out controllers (systemd inside) can have no process
+    /// in its top directory: `CLONE_INTO_CGROUP` and [`add`](Manager::add) answer `EBUSY` there, and
+    /// a further process joins where the init is.
+    ///
+    /// # Errors
+    /// When the process is gone or elsewhere.
+    fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>>;
+
+    /// Gives the cgroup to the user and the group that the container's root is outside, so that it
+    /// can make cgroups of its own (runtime-spec, "Cgroup ownership"); only for a cgroup v2 host, a
+    /// user namespace, a cgroup namespace and a writable cgroup mount. Nothing is given on v1, where
+    /// it would not be safe.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn delegate(&self, user: u32, group: u32) -> Result<()>;
 
     /// The processes in the cgroup and below, in no order. Empty when it is gone.
     ///

@@ -1,7 +1,8 @@
 //! Control groups v1, v2 and hybrid behind one trait (cgroups(7)).
 //!
 //! [`Layout::detect`] finds the hierarchies, [`Layout::place`] says where a container goes and makes
-//! nothing, so that its [`Record`] can be written down before anything exists. [`open`] makes a
+//! nothing, so that its [`Record`] can be written down before anything exists, and once more when
+//! [`Manager::create`] has succeeded: then what is in it is the container's. [`open`] makes a
 //! [`Manager`] of a record, at creation and in every later command.
 //!
 //! A v1 container joins every hierarchy, as with runc: engines read `/proc/PID/cgroup`. On a hybrid

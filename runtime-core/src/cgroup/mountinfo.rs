@@ -52,10 +52,7 @@ fn parse_line(line: &str) -> Option<Mounted> {
 
 /// Undoes the kernel's octal escapes of space, tab, newline and backslash.
 fn unescape(text: &str) -> String {
-    text.replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]
@@ -70,10 +67,7 @@ mod tests {
              33 31 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n",
         );
         assert_eq!(table.len(), 2);
-        assert_eq!(
-            (&*table[0].root, &*table[0].point),
-            ("/docker/a", "/mnt/my cg")
-        );
+        assert_eq!((&*table[0].root, &*table[0].point), ("/docker/a", "/mnt/my cg"));
         assert!(table[0].has("cpu,cpuacct") && table[0].has("cpu") && !table[0].has("cpuset"));
         assert!(table[1].version_2);
     }

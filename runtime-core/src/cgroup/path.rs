@@ -21,17 +21,8 @@ impl Location {
         let Some(asked) = asked.filter(|path| !path.is_empty()) else {
             return Ok(Self::Own(id.as_str().to_owned()));
         };
-        let parts = components(asked)
-            .map_err(|fault| {
-                Error::new(ErrorKind::InvalidSpec, format!("{asked:?} {fault}"))
-                    .with_field("linux.cgroupsPath")
-            })?
-            .join("/");
-        Ok(if asked.starts_with('/') {
-            Self::Root(parts)
-        } else {
-            Self::Own(parts)
-        })
+        let parts = checked(asked).map_err(|error| error.with_field("linux.cgroupsPath"))?;
+        Ok(if asked.starts_with('/') { Self::Root(parts) } else { Self::Own(parts) })
     }
 
     /// The path below a hierarchy's root, given the caller's own cgroup there (`/a/b` or `/`).
@@ -43,15 +34,20 @@ impl Location {
     }
 }
 
+/// The path without needless slashes and dots.
+pub(super) fn checked(path: &str) -> Result<String> {
+    match components(path) {
+        Ok(parts) => Ok(parts.join("/")),
+        Err(fault) => Err(Error::new(ErrorKind::InvalidSpec, format!("{path:?} {fault}"))),
+    }
+}
+
 fn components(path: &str) -> Result<Vec<&str>, &'static str> {
     // /proc/PID/cgroup is a file of lines: a line break in a name would forge one.
     if path.chars().any(char::is_control) {
         return Err("has control characters");
     }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err("leaves its directory by \"..\"");
     }
@@ -85,15 +81,7 @@ mod tests {
 
     #[test]
     fn escapes_are_refused() {
-        for bad in [
-            "/",
-            "..",
-            "/a/../b",
-            "a/..",
-            "/a\nb",
-            "./",
-            &"x".repeat(256),
-        ] {
+        for bad in ["/", "..", "/a/../b", "a/..", "/a\nb", "./", &"x".repeat(256)] {
             let error = parse(Some(bad)).expect_err(bad);
             assert_eq!(error.field(), Some("linux.cgroupsPath"), "{bad}");
         }

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::path::checked;
+use crate::error::Result;
+
 /// The version of control groups that carries the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
@@ -27,6 +30,10 @@ pub struct Record {
     /// without.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) optional: bool,
+    /// Whether [`Manager::create`](super::Manager::create) has succeeded: only then are the
+    /// processes in it the container's own, and may be killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) created: bool,
     /// The place in each cgroup v1 hierarchy; none on a pure v2 host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) hierarchies: Vec<Place>,
@@ -73,9 +80,7 @@ impl Record {
     /// The container's directory in the cgroup v2 hierarchy.
     #[must_use]
     pub fn unified_path(&self) -> Option<PathBuf> {
-        self.unified
-            .as_ref()
-            .map(|place| self.base.join(place.directory()))
+        self.unified.as_ref().map(|place| self.base.join(place.directory()))
     }
 
     /// The container's directories by controller, as runc's state file lists them: v1 controllers
@@ -93,6 +98,20 @@ impl Record {
             paths.insert(String::new(), self.absolute(place));
         }
         paths
+    }
+
+    /// The same for a directory below the container's in every hierarchy, which the container has
+    /// made: for processes that are to join there.
+    ///
+    /// # Errors
+    /// When the path has `..` or control characters.
+    pub fn below(&self, path: &str) -> Result<Self> {
+        let path = checked(path)?;
+        let mut record = self.clone();
+        for place in record.hierarchies.iter_mut().chain(&mut record.unified) {
+            place.path = format!("{}/{path}", place.path);
+        }
+        Ok(record)
     }
 
     pub(super) fn version(&self) -> Version {

@@ -22,6 +22,9 @@ pub(super) fn remove_all(
     directories: &[String],
     leftover: Leftover,
 ) -> Result<()> {
+    if !manager.record().created {
+        return remove_unclaimed(tree, directories);
+    }
     let deadline = Instant::now() + PATIENCE;
     let mut failure = None;
     for directory in directories {
@@ -48,6 +51,18 @@ pub(super) fn remove_all(
         None => Ok(()),
         Some((directory, errno)) => Err(remaining(tree, directory, errno)),
     }
+}
+
+/// Removes what a creation that did not come to its end may have made: empty directories. One that
+/// is in use was there before and is another's.
+fn remove_unclaimed(tree: &Tree, directories: &[String]) -> Result<()> {
+    for directory in directories {
+        match tree.remove_one(directory) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EBUSY | Errno::ENOTEMPTY) => {}
+            Err(errno) => return Err(remaining(tree, directory, errno)),
+        }
+    }
+    Ok(())
 }
 
 fn remaining(tree: &Tree, directory: &str, errno: Errno) -> Error {

@@ -90,9 +90,7 @@ fn hint(setting: &Setting, tree: &Tree, directory: &str, errno: Errno) -> Option
                 .or_else(|_| tree.read(directory, "memory.current"));
             format!(
                 "the limit is below the current use of {} bytes",
-                usage
-                    .as_deref()
-                    .map_or("an unknown number of", str::trim_end)
+                usage.as_deref().map_or("an unknown number of", str::trim_end)
             )
         }
         Errno::EROFS => "the cgroup file system is mounted read-only here".to_owned(),
@@ -137,11 +135,6 @@ pub(super) fn write_all<'a>(
 
 /// The error for a limit whose controller this host does not have (or does not delegate).
 pub(super) fn missing_controller(setting: &Setting, hint: &str) -> Error {
-    let message = format!(
-        "the cgroup controller {:?} is not available",
-        setting.controller
-    );
-    Error::new(ErrorKind::Unsupported, message)
-        .with_field(setting.field.clone())
-        .with_hint(hint)
+    let message = format!("the cgroup controller {:?} is not available", setting.controller);
+    Error::new(ErrorKind::Unsupported, message).with_field(setting.field.clone()).with_hint(hint)
 }

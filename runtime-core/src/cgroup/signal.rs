@@ -44,10 +44,7 @@ pub(super) fn kill_all(cgroup: &dyn Killable) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::TimedOut,
-        format!(
-            "{} processes of the cgroup fork faster than they can be killed",
-            last.len()
-        ),
+        format!("{} processes of the cgroup fork faster than they can be killed", last.len()),
     ))
 }
 

@@ -25,9 +25,6 @@ pub fn unsupported(resources: &Resources, layout: &Layout) -> Option<(String, St
         let elsewhere = unified && setting.controller == "hugetlb";
         !layout.has_v1(&setting.controller) && !elsewhere
     })?;
-    let why = format!(
-        "the cgroup controller {:?} is not available",
-        missing.controller
-    );
+    let why = format!("the cgroup controller {:?} is not available", missing.controller);
     Some((missing.field.to_string(), why))
 }

@@ -27,10 +27,7 @@ impl Tree {
     pub(super) fn open(base: &Path) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let fd = open(base, flags, Mode::empty()).attempt_on("open the cgroup root", base)?;
-        Ok(Self {
-            base: fd,
-            path: base.to_owned(),
-        })
+        Ok(Self { base: fd, path: base.to_owned() })
     }
 
     /// The absolute path of something below the base, for messages.
@@ -58,12 +55,7 @@ impl Tree {
 
     /// Opens a control file for several writes.
     pub(super) fn writable(&self, directory: &str, file: &str) -> nix::Result<OwnedFd> {
-        openat(
-            &self.base,
-            &*format!("{directory}/{file}"),
-            WRITE,
-            Mode::empty(),
-        )
+        openat(&self.base, &*format!("{directory}/{file}"), WRITE, Mode::empty())
     }
 
     pub(super) fn read(&self, directory: &str, file: &str) -> nix::Result<String> {
@@ -108,7 +100,7 @@ impl Tree {
 
     /// Removes a directory with everything below it. `EBUSY`: it has processes.
     pub(super) fn remove(&self, path: &str) -> nix::Result<()> {
-        match absent_is_fine(unlinkat(&self.base, path, UnlinkatFlags::RemoveDir)) {
+        match absent_is_fine(self.remove_one(path)) {
             Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
             done => return done,
         }
@@ -120,21 +112,21 @@ impl Tree {
             absent_is_fine(unlinkat(parent, name, UnlinkatFlags::RemoveDir))
         };
         walk(top, &mut |_| Ok(()), &mut leave)?;
-        absent_is_fine(unlinkat(&self.base, path, UnlinkatFlags::RemoveDir))
+        absent_is_fine(self.remove_one(path))
+    }
+
+    /// Removes one directory that has neither processes nor directories below.
+    pub(super) fn remove_one(&self, path: &str) -> nix::Result<()> {
+        unlinkat(&self.base, path, UnlinkatFlags::RemoveDir)
     }
 }
 
-const WRITE: OFlag = OFlag::O_WRONLY
-    .union(OFlag::O_CLOEXEC)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_NOCTTY);
+const WRITE: OFlag =
+    OFlag::O_WRONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW).union(OFlag::O_NOCTTY);
 
 /// Writes a control file with one write.
 pub(super) fn write_file(directory: BorrowedFd<'_>, file: &str, value: &str) -> nix::Result<()> {
-    write_value(
-        openat(directory, file, WRITE, Mode::empty())?.as_fd(),
-        value,
-    )
+    write_value(openat(directory, file, WRITE, Mode::empty())?.as_fd(), value)
 }
 
 /// One write to an open control file: the kernel takes each write as one whole command.

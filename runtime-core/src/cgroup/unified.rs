@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use super::record::Place;
 use super::setting::{Setting, missing_controller};
-use super::tree::{Tree, write_file};
-use crate::error::{Error, Result};
+use super::tree::{Tree, read_path, write_file};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The directory.
 #[derive(Debug)]
@@ -21,11 +21,7 @@ pub(super) struct Unified {
 
 impl Unified {
     pub(super) fn new(place: &Place) -> Self {
-        Self {
-            mount: place.mount.clone(),
-            directory: place.directory(),
-            fd: OnceLock::new(),
-        }
+        Self { mount: place.mount.clone(), directory: place.directory(), fd: OnceLock::new() }
     }
 
     /// The directory itself, opened at first use.
@@ -41,6 +37,27 @@ impl Unified {
             }
         };
         Ok(open.as_fd())
+    }
+
+    /// The directory that a process of the container has moved to: itself or one below.
+    pub(super) fn fd_of(&self, tree: &Tree, pid: i32) -> Result<OwnedFd> {
+        let membership = read_path(&format!("/proc/{pid}/cgroup"))?;
+        let path = membership.lines().find_map(|line| line.strip_prefix("0::"));
+        let path = path.unwrap_or_default();
+        let own = self.directory.get(self.mount.len()..).unwrap_or_default();
+        let rest = path.trim_start_matches('/').strip_prefix(own.trim_start_matches('/'));
+        // A path that leads out of the hierarchy as it is mounted here shows "..".
+        let inside = |rest: &&str| {
+            (rest.is_empty() || rest.starts_with('/')) && !rest.split('/').any(|part| part == "..")
+        };
+        let Some(rest) = rest.filter(inside) else {
+            let message = format!("process {pid} is not in the container's cgroup but in {path}");
+            return Err(Error::new(ErrorKind::WrongStatus, message));
+        };
+        let directory = format!("{}{rest}", self.directory);
+        tree.directory(&directory).map_err(|errno| {
+            Error::system("open the cgroup", errno as i32).with_path(tree.absolute(&directory))
+        })
     }
 
     /// Kills every process in the directory and below, at once and without a race with forks; it
@@ -88,15 +105,11 @@ impl Unified {
             return Ok(());
         };
         let here = self.controllers(tree)?;
-        match needed
-            .iter()
-            .find(|setting| !has(&here, &setting.controller))
-        {
+        match needed.iter().find(|setting| !has(&here, &setting.controller)) {
             None => Ok(()),
-            Some(setting) => Err(self.not_enabled(tree, setting, last).context(format!(
-                "make the controllers for {} available",
-                first.field
-            ))),
+            Some(setting) => Err(self
+                .not_enabled(tree, setting, last)
+                .context(format!("make the controllers for {} available", first.field))),
         }
     }
 
@@ -121,12 +134,10 @@ impl Unified {
     }
 
     fn controllers(&self, tree: &Tree) -> Result<Vec<String>> {
-        let text = tree
-            .read(&self.directory, "cgroup.controllers")
-            .map_err(|errno| {
-                Error::system("read", errno as i32)
-                    .with_path(tree.absolute(&format!("{}/cgroup.controllers", self.directory)))
-            })?;
+        let text = tree.read(&self.directory, "cgroup.controllers").map_err(|errno| {
+            Error::system("read", errno as i32)
+                .with_path(tree.absolute(&format!("{}/cgroup.controllers", self.directory)))
+        })?;
         Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
     }
 
@@ -134,11 +145,7 @@ impl Unified {
     fn ancestors(&self) -> Vec<String> {
         let below = self.directory.get(self.mount.len()..).unwrap_or_default();
         let below = below.trim_start_matches('/');
-        let root = if self.mount.is_empty() {
-            ".".to_owned()
-        } else {
-            self.mount.clone()
-        };
+        let root = if self.mount.is_empty() { ".".to_owned() } else { self.mount.clone() };
         let mut all = vec![root];
         for (index, _) in below.match_indices('/') {
             let part = below.get(..index).unwrap_or_default();
@@ -166,20 +173,13 @@ mod tests {
 
     fn unified(mount: &str, path: &str) -> Unified {
         let (mount, path) = (mount.to_owned(), path.to_owned());
-        Unified::new(&Place {
-            controllers: String::new(),
-            mount,
-            path,
-        })
+        Unified::new(&Place { controllers: String::new(), mount, path })
     }
 
     #[test]
     fn ancestors_from_the_root_down() {
         assert_eq!(unified("", "a/b/c").ancestors(), [".", "a", "a/b"]);
-        assert_eq!(
-            unified("unified", "a/b").ancestors(),
-            ["unified", "unified/a"]
-        );
+        assert_eq!(unified("unified", "a/b").ancestors(), ["unified", "unified/a"]);
         assert_eq!(unified("", "a").ancestors(), ["."]);
     }
 }

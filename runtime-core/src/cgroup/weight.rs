@@ -6,10 +6,7 @@
 /// base-2 logarithm of the shares, so that minimum, default and maximum meet.
 pub(super) fn from_shares(shares: u64) -> u16 {
     const MAX: u16 = 10_000;
-    let Some(shares) = u32::try_from(shares)
-        .ok()
-        .filter(|shares| *shares < 262_144)
-    else {
+    let Some(shares) = u32::try_from(shares).ok().filter(|shares| *shares < 262_144) else {
         return MAX;
     };
     if shares <= 2 {
@@ -41,14 +38,9 @@ mod tests {
 
     #[test]
     fn shares_meet_minimum_default_and_maximum() {
-        for (shares, weight) in [
-            (0, 1),
-            (2, 1),
-            (3, 2),
-            (1024, 100),
-            (262_143, 10_000),
-            (262_144, 10_000),
-        ] {
+        for (shares, weight) in
+            [(0, 1), (2, 1), (3, 2), (1024, 100), (262_143, 10_000), (262_144, 10_000)]
+        {
             assert_eq!(from_shares(shares), weight, "{shares}");
         }
         assert_eq!(from_shares(u64::MAX), 10_000);
@@ -62,9 +54,6 @@ mod tests {
 
     #[test]
     fn block_io_ends() {
-        assert_eq!(
-            (from_block_io(10), from_block_io(1000), from_block_io(0)),
-            (1, 10_000, 1)
-        );
+        assert_eq!((from_block_io(10), from_block_io(1000), from_block_io(0)), (1, 10_000, 1));
     }
 }

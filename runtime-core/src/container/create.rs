@@ -61,9 +61,10 @@ impl Creation {
         let mut manager = cgroup::open(record)?;
         let resources = plan.resources.clone().unwrap_or_default();
         manager.create(&resources).context("create the cgroup")?;
-        let limited = manager.apply(&resources);
-        self.cgroup = Some(manager);
-        limited
+        let manager = self.cgroup.insert(manager);
+        // From here on whatever is in it is the container's, and a deletion may kill it.
+        self.journal.append(&Entry::Cgroup(manager.record().clone()))?;
+        manager.apply(&resources)
     }
 
     fn commit(mut self) {

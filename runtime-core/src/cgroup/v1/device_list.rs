@@ -41,9 +41,7 @@ pub(super) fn write(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Resul
     if exceptions.is_empty() {
         return Ok(());
     }
-    let file = tree
-        .writable(directory, other)
-        .map_err(|errno| failure(other, "", errno))?;
+    let file = tree.writable(directory, other).map_err(|errno| failure(other, "", errno))?;
     for rule in &exceptions {
         let line = rule.to_string();
         match write_value(file.as_fd(), &line) {

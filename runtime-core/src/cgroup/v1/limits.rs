@@ -28,12 +28,7 @@ pub(in crate::cgroup) fn settings(resources: &Resources) -> Vec<Setting> {
         block_io(io, &mut list);
     }
     for (index, limit) in resources.hugepage_limits.iter().enumerate() {
-        huge_pages(
-            index,
-            limit,
-            ["limit_in_bytes", "rsvd.limit_in_bytes"],
-            &mut list,
-        );
+        huge_pages(index, limit, ["limit_in_bytes", "rsvd.limit_in_bytes"], &mut list);
     }
     if let Some(network) = &resources.network {
         self::network(network, &mut list);
@@ -50,23 +45,9 @@ fn memory(memory: &Memory, list: &mut Vec<Setting>) {
     let limit = set(memory.limit);
     // Memory and swap together cannot stay limited when memory is not.
     let swap = set(memory.swap).or(limit.filter(|limit| *limit == -1));
-    let no_swap = if swap == Some(-1) {
-        Absent::Skip
-    } else {
-        Absent::Fail
-    };
-    push(
-        "memory.limit_in_bytes",
-        limit,
-        "linux.resources.memory.limit",
-        Absent::Fail,
-    );
-    push(
-        "memory.memsw.limit_in_bytes",
-        swap,
-        "linux.resources.memory.swap",
-        no_swap,
-    );
+    let no_swap = if swap == Some(-1) { Absent::Skip } else { Absent::Fail };
+    push("memory.limit_in_bytes", limit, "linux.resources.memory.limit", Absent::Fail);
+    push("memory.memsw.limit_in_bytes", swap, "linux.resources.memory.swap", no_swap);
     let reservation = set(memory.reservation);
     push(
         "memory.soft_limit_in_bytes",
@@ -75,20 +56,10 @@ fn memory(memory: &Memory, list: &mut Vec<Setting>) {
         Absent::Fail,
     );
     let tcp = set(memory.kernel_tcp);
-    push(
-        "memory.kmem.tcp.limit_in_bytes",
-        tcp,
-        "linux.resources.memory.kernelTCP",
-        Absent::Fail,
-    );
+    push("memory.kmem.tcp.limit_in_bytes", tcp, "linux.resources.memory.kernelTCP", Absent::Fail);
     if let Some(swappiness) = memory.swappiness {
         let field = "linux.resources.memory.swappiness";
-        list.push(Setting::new(
-            "memory",
-            "memory.swappiness",
-            swappiness,
-            field,
-        ));
+        list.push(Setting::new("memory", "memory.swappiness", swappiness, field));
     }
     if memory.disable_oom_killer == Some(true) {
         let field = "linux.resources.memory.disableOOMKiller";
@@ -102,69 +73,25 @@ fn processor(cpu: &Cpu, list: &mut Vec<Setting>) {
     };
     let unsigned = |value: Option<u64>| value.filter(|value| *value != 0).map(i128::from);
     let signed = |value: Option<i64>| value.filter(|value| *value != 0).map(i128::from);
-    push(
-        "cpu.shares",
-        unsigned(cpu.shares),
-        "linux.resources.cpu.shares",
-    );
-    push(
-        "cpu.idle",
-        cpu.idle.map(i128::from),
-        "linux.resources.cpu.idle",
-    );
-    push(
-        "cpu.cfs_period_us",
-        unsigned(cpu.period),
-        "linux.resources.cpu.period",
-    );
-    push(
-        "cpu.cfs_quota_us",
-        signed(cpu.quota),
-        "linux.resources.cpu.quota",
-    );
-    push(
-        "cpu.cfs_burst_us",
-        cpu.burst.map(i128::from),
-        "linux.resources.cpu.burst",
-    );
+    push("cpu.shares", unsigned(cpu.shares), "linux.resources.cpu.shares");
+    push("cpu.idle", cpu.idle.map(i128::from), "linux.resources.cpu.idle");
+    push("cpu.cfs_period_us", unsigned(cpu.period), "linux.resources.cpu.period");
+    push("cpu.cfs_quota_us", signed(cpu.quota), "linux.resources.cpu.quota");
+    push("cpu.cfs_burst_us", cpu.burst.map(i128::from), "linux.resources.cpu.burst");
     let period = unsigned(cpu.realtime_period);
-    push(
-        "cpu.rt_period_us",
-        period,
-        "linux.resources.cpu.realtimePeriod",
-    );
+    push("cpu.rt_period_us", period, "linux.resources.cpu.realtimePeriod");
     let runtime = signed(cpu.realtime_runtime);
-    push(
-        "cpu.rt_runtime_us",
-        runtime,
-        "linux.resources.cpu.realtimeRuntime",
-    );
+    push("cpu.rt_runtime_us", runtime, "linux.resources.cpu.realtimeRuntime");
     processor_set(cpu, list);
 }
 
 fn block_io(io: &BlockIo, list: &mut Vec<Setting>) {
     weights(io, list);
     for (file, devices, name) in [
-        (
-            "blkio.throttle.read_bps_device",
-            &io.throttle_read_bps,
-            "throttleReadBpsDevice",
-        ),
-        (
-            "blkio.throttle.write_bps_device",
-            &io.throttle_write_bps,
-            "throttleWriteBpsDevice",
-        ),
-        (
-            "blkio.throttle.read_iops_device",
-            &io.throttle_read_iops,
-            "throttleReadIOPSDevice",
-        ),
-        (
-            "blkio.throttle.write_iops_device",
-            &io.throttle_write_iops,
-            "throttleWriteIOPSDevice",
-        ),
+        ("blkio.throttle.read_bps_device", &io.throttle_read_bps, "throttleReadBpsDevice"),
+        ("blkio.throttle.write_bps_device", &io.throttle_write_bps, "throttleWriteBpsDevice"),
+        ("blkio.throttle.read_iops_device", &io.throttle_read_iops, "throttleReadIOPSDevice"),
+        ("blkio.throttle.write_iops_device", &io.throttle_write_iops, "throttleWriteIOPSDevice"),
     ] {
         for (index, device) in devices.iter().enumerate() {
             let value = format!("{}:{} {}", device.major, device.minor, device.rate);
@@ -195,12 +122,7 @@ fn weights(io: &BlockIo, list: &mut Vec<Setting>) {
             list.push(Setting::new("blkio", file, value(weight), field.clone()).or(bfq));
         }
         if let Some(weight) = device.leaf_weight {
-            list.push(Setting::new(
-                "blkio",
-                "blkio.leaf_weight_device",
-                value(weight),
-                field,
-            ));
+            list.push(Setting::new("blkio", "blkio.leaf_weight_device", value(weight), field));
         }
     }
 }
@@ -277,10 +199,7 @@ mod tests {
                 r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":1,"rate":9}]},
                     "rdma":{"m0":{"hcaHandles":3,"hcaObjects":4}}}"#
             ),
-            [
-                "blkio.throttle.read_bps_device=8:1 9",
-                "rdma.max=m0 hca_handle=3 hca_object=4"
-            ]
+            ["blkio.throttle.read_bps_device=8:1 9", "rdma.max=m0 hca_handle=3 hca_object=4"]
         );
     }
 }

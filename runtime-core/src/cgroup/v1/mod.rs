@@ -5,7 +5,7 @@ mod device_list;
 pub(super) mod limits;
 mod populate;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -34,18 +34,11 @@ impl Hierarchies {
     pub(super) fn open(record: Record) -> Result<Self> {
         let tree = Tree::open(&record.base)?;
         let unified = record.unified.as_ref().map(Unified::new);
-        Ok(Self {
-            tree,
-            record,
-            unified,
-        })
+        Ok(Self { tree, record, unified })
     }
 
     fn place(&self, controller: &str) -> Option<&Place> {
-        self.record
-            .hierarchies
-            .iter()
-            .find(|place| place.has(controller))
+        self.record.hierarchies.iter().find(|place| place.has(controller))
     }
 
     /// The values to write, and with them the huge pages that only the v2 hierarchy can limit.
@@ -65,22 +58,16 @@ impl Hierarchies {
         conditions::refuse(resources, self.record.version())?;
         conditions::check_usage(resources, &|| {
             let place = self.place("memory")?;
-            self.tree
-                .read(&place.directory(), "memory.usage_in_bytes")
-                .ok()
+            self.tree.read(&place.directory(), "memory.usage_in_bytes").ok()
         })?;
         let (settings, in_unified) = self.settings(resources);
-        write_all(
-            &self.tree,
-            &settings,
-            &|setting| match self.place(&setting.controller) {
-                Some(place) => Ok(place.directory()),
-                None => Err(missing_controller(
-                    setting,
-                    "mount its cgroup v1 hierarchy, or have it delegated",
-                )),
-            },
-        )?;
+        write_all(&self.tree, &settings, &|setting| match self.place(&setting.controller) {
+            Some(place) => Ok(place.directory()),
+            None => Err(missing_controller(
+                setting,
+                "mount its cgroup v1 hierarchy, or have it delegated",
+            )),
+        })?;
         if let (Some(unified), false) = (&self.unified, in_unified.is_empty()) {
             unified.enable(&self.tree, &in_unified, &[])?;
             write_all(&self.tree, &in_unified, &|_| Ok(unified.directory.clone()))?;
@@ -90,10 +77,7 @@ impl Hierarchies {
 
     fn freezer(&self) -> Result<String> {
         self.place("freezer").map(Place::directory).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                "the cgroup controller \"freezer\" is not available",
-            )
+            Error::new(ErrorKind::Unsupported, "the cgroup controller \"freezer\" is not available")
         })
     }
 
@@ -106,16 +90,9 @@ impl Hierarchies {
     }
 
     fn set_freezer(&self, directory: &str, state: &str) -> Result<()> {
-        self.tree
-            .write(directory, "freezer.state", state)
-            .map_err(|errno| {
-                self.failure(
-                    &format!("write {state:?} to"),
-                    directory,
-                    "freezer.state",
-                    errno,
-                )
-            })
+        self.tree.write(directory, "freezer.state", state).map_err(|errno| {
+            self.failure(&format!("write {state:?} to"), directory, "freezer.state", errno)
+        })
     }
 
     fn failure(&self, what: &str, directory: &str, file: &str, errno: Errno) -> Error {
@@ -124,17 +101,8 @@ impl Hierarchies {
     }
 
     fn directories(&self) -> Vec<String> {
-        let mut all: Vec<String> = self
-            .record
-            .hierarchies
-            .iter()
-            .map(Place::directory)
-            .collect();
-        all.extend(
-            self.unified
-                .as_ref()
-                .map(|unified| unified.directory.clone()),
-        );
+        let mut all: Vec<String> = self.record.hierarchies.iter().map(Place::directory).collect();
+        all.extend(self.unified.as_ref().map(|unified| unified.directory.clone()));
         all
     }
 
@@ -148,12 +116,16 @@ impl Hierarchies {
 
 impl Manager for Hierarchies {
     fn create(&mut self, _resources: &Resources) -> Result<()> {
+        self.record.created = false;
         let made = populate::make(&self.tree, &mut self.record)?;
         if self.record.unified.is_none() {
             self.unified = None;
         }
         match populate::check(&self.tree, &self.record, &made) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.record.created = true;
+                Ok(())
+            }
             Err(error) => {
                 populate::undo(&self.tree, &made);
                 Err(error)
@@ -178,18 +150,16 @@ impl Manager for Hierarchies {
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
         let pid = pid.to_string();
         let join = |directory: &str| {
-            self.tree
-                .write(directory, "cgroup.procs", &pid)
-                .map_err(|errno| {
-                    let what = format!("write {pid:?} to");
-                    let error = self.failure(&what, directory, "cgroup.procs", errno);
-                    match errno {
-                        Errno::ENOSPC => error.with_hint("cpuset.cpus or cpuset.mems is empty"),
-                        Errno::ENOENT => error.with_hint("the cgroup was removed, or is no cgroup"),
-                        Errno::ESRCH => error.with_hint("the process has ended"),
-                        _ => error,
-                    }
-                })
+            self.tree.write(directory, "cgroup.procs", &pid).map_err(|errno| {
+                let what = format!("write {pid:?} to");
+                let error = self.failure(&what, directory, "cgroup.procs", errno);
+                match errno {
+                    Errno::ENOSPC => error.with_hint("cpuset.cpus or cpuset.mems is empty"),
+                    Errno::ENOENT => error.with_hint("the cgroup was removed, or is no cgroup"),
+                    Errno::ESRCH => error.with_hint("the process has ended"),
+                    _ => error,
+                }
+            })
         };
         for place in &self.record.hierarchies {
             join(&place.directory())?;
@@ -201,10 +171,15 @@ impl Manager for Hierarchies {
     }
 
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
-        self.unified
-            .as_ref()
-            .map(|unified| unified.fd(&self.tree))
-            .transpose()
+        self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
+    }
+
+    fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
+        self.unified.as_ref().map(|unified| unified.fd_of(&self.tree, pid)).transpose()
+    }
+
+    fn delegate(&self, _user: u32, _group: u32) -> Result<()> {
+        Ok(())
     }
 
     fn processes(&self) -> Result<Vec<i32>> {
@@ -217,6 +192,9 @@ impl Manager for Hierarchies {
     }
 
     fn kill(&self) -> Result<()> {
+        if !self.record.created {
+            return Ok(());
+        }
         let at_once = match &self.unified {
             Some(unified) => unified.kill(&self.tree)?,
             None => false,
@@ -229,10 +207,7 @@ impl Manager for Hierarchies {
                 Some(unified) => self.tree.processes(&unified.directory).unwrap_or_default(),
                 None => Vec::new(),
             };
-            if Manager::processes(self)?
-                .iter()
-                .all(|pid| inside.contains(pid))
-            {
+            if Manager::processes(self)?.iter().all(|pid| inside.contains(pid)) {
                 return Ok(());
             }
         }
@@ -266,10 +241,8 @@ impl Manager for Hierarchies {
             round += 1;
         }
         self.set_freezer(&directory, "THAWED")?;
-        Err(
-            Error::new(ErrorKind::TimedOut, "the processes do not freeze")
-                .with_path(self.tree.absolute(&directory)),
-        )
+        Err(Error::new(ErrorKind::TimedOut, "the processes do not freeze")
+            .with_path(self.tree.absolute(&directory)))
     }
 
     fn thaw(&self) -> Result<()> {
@@ -293,24 +266,18 @@ impl Killable for Hierarchies {
 
     fn hold(&self) -> bool {
         self.place("freezer").is_some_and(|place| {
-            self.tree
-                .write(&place.directory(), "freezer.state", "FROZEN")
-                .is_ok()
+            self.tree.write(&place.directory(), "freezer.state", "FROZEN").is_ok()
         })
     }
 
     fn held(&self) -> bool {
-        let state = self
-            .place("freezer")
-            .map(|place| self.freezer_state(&place.directory()));
+        let state = self.place("freezer").map(|place| self.freezer_state(&place.directory()));
         matches!(state, Some(Ok(state)) if state == "FROZEN")
     }
 
     fn release(&self) {
         if let Some(place) = self.place("freezer") {
-            let _ = self
-                .tree
-                .write_below(&place.directory(), "freezer.state", "THAWED");
+            let _ = self.tree.write_below(&place.directory(), "freezer.state", "THAWED");
         }
     }
 }

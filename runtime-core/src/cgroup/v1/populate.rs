@@ -55,25 +55,15 @@ pub(super) fn check(tree: &Tree, record: &Record, made: &[Made]) -> Result<()> {
             Error::system("list the processes of", errno as i32).with_path(tree.absolute(directory))
         })?;
         if !pids.is_empty() {
-            return Err(in_use(
-                tree,
-                directory,
-                &format!("has {} processes", pids.len()),
-            ));
+            return Err(in_use(tree, directory, &format!("has {} processes", pids.len())));
         }
     }
     let freezer = record.hierarchies.iter().find(|place| place.has("freezer"));
     let Some(freezer) = freezer.map(Place::directory) else {
         return Ok(());
     };
-    let old = made
-        .iter()
-        .any(|made| !made.new && made.directory == freezer);
-    if old
-        && tree
-            .read(&freezer, "freezer.state")
-            .is_ok_and(|state| state.trim_end() != "THAWED")
-    {
+    let old = made.iter().any(|made| !made.new && made.directory == freezer);
+    if old && tree.read(&freezer, "freezer.state").is_ok_and(|state| state.trim_end() != "THAWED") {
         return Err(in_use(tree, &freezer, "is frozen"));
     }
     Ok(())
@@ -88,13 +78,10 @@ pub(super) fn undo(tree: &Tree, made: &[Made]) {
 }
 
 fn in_use(tree: &Tree, directory: &str, how: &str) -> Error {
-    Error::new(
-        ErrorKind::System,
-        format!("the container's cgroup exists and {how}:"),
-    )
-    .with_path(tree.absolute(directory))
-    .with_errno(libc::EBUSY)
-    .with_hint("another container may be using it; choose another linux.cgroupsPath")
+    Error::new(ErrorKind::System, format!("the container's cgroup exists and {how}:"))
+        .with_path(tree.absolute(directory))
+        .with_errno(libc::EBUSY)
+        .with_hint("another container may be using it; choose another linux.cgroupsPath")
 }
 
 fn refused(tree: &Tree, place: &Place, errno: Errno) -> Error {
@@ -149,10 +136,8 @@ fn make_above(
     fill: &dyn Fn(&str, bool) -> nix::Result<()>,
 ) -> nix::Result<bool> {
     for (index, _) in place.path.match_indices('/') {
-        let above = Place {
-            path: place.path.get(..index).unwrap_or_default().to_owned(),
-            ..place.clone()
-        };
+        let above =
+            Place { path: place.path.get(..index).unwrap_or_default().to_owned(), ..place.clone() };
         let directory = above.directory();
         match tree.make(&directory) {
             Ok(()) => fill(&directory, true)?,

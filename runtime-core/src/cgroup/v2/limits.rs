@@ -54,22 +54,13 @@ fn memory(memory: &Memory, list: &mut Vec<Setting>) -> Result<()> {
     if let Some(swap) = swap_alone(limit, memory.swap.filter(|swap| *swap != 0))? {
         // Without the file there is no swap accounting, so no swap to allow or to forbid: then
         // only a positive amount is a limit that cannot be held.
-        let absent = if swap <= 0 {
-            Absent::Skip
-        } else {
-            Absent::Fail
-        };
+        let absent = if swap <= 0 { Absent::Skip } else { Absent::Fail };
         let field = "linux.resources.memory.swap";
         list.push(Setting::new("memory", "memory.swap.max", amount(swap), field).or(absent));
     }
     if let Some(reservation) = memory.reservation.filter(|reservation| *reservation != 0) {
         let field = "linux.resources.memory.reservation";
-        list.push(Setting::new(
-            "memory",
-            "memory.low",
-            amount(reservation),
-            field,
-        ));
+        list.push(Setting::new("memory", "memory.low", amount(reservation), field));
     }
     Ok(())
 }
@@ -94,61 +85,31 @@ fn swap_alone(limit: Option<i64>, both: Option<i64>) -> Result<Option<i64>> {
 }
 
 fn amount(bytes: i64) -> Cow<'static, str> {
-    if bytes < 0 {
-        Cow::Borrowed("max")
-    } else {
-        Cow::Owned(bytes.to_string())
-    }
+    if bytes < 0 { Cow::Borrowed("max") } else { Cow::Owned(bytes.to_string()) }
 }
 
 fn processor(cpu: &Cpu, list: &mut Vec<Setting>) {
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
         let weight = weight::from_shares(shares);
-        list.push(Setting::new(
-            "cpu",
-            "cpu.weight",
-            weight,
-            "linux.resources.cpu.shares",
-        ));
+        list.push(Setting::new("cpu", "cpu.weight", weight, "linux.resources.cpu.shares"));
     }
     if let Some(idle) = cpu.idle {
-        list.push(Setting::new(
-            "cpu",
-            "cpu.idle",
-            idle,
-            "linux.resources.cpu.idle",
-        ));
+        list.push(Setting::new("cpu", "cpu.idle", idle, "linux.resources.cpu.idle"));
     }
     let quota = cpu.quota.filter(|quota| *quota != 0);
     let period = cpu.period.filter(|period| *period != 0);
     let field = if quota.is_some() { "quota" } else { "period" };
-    let quota = quota.map(|quota| {
-        if quota < 0 {
-            "max".to_owned()
-        } else {
-            quota.to_string()
-        }
-    });
+    let quota = quota.map(|quota| if quota < 0 { "max".to_owned() } else { quota.to_string() });
     let value = match (quota, period) {
         (None, None) => None,
         (Some(quota), None) => Some(quota),
         (quota, Some(period)) => Some(format!("{} {period}", quota.as_deref().unwrap_or("max"))),
     };
     if let Some(value) = value {
-        list.push(Setting::new(
-            "cpu",
-            "cpu.max",
-            value,
-            format!("linux.resources.cpu.{field}"),
-        ));
+        list.push(Setting::new("cpu", "cpu.max", value, format!("linux.resources.cpu.{field}")));
     }
     if let Some(burst) = cpu.burst {
-        list.push(Setting::new(
-            "cpu",
-            "cpu.max.burst",
-            burst,
-            "linux.resources.cpu.burst",
-        ));
+        list.push(Setting::new("cpu", "cpu.max.burst", burst, "linux.resources.cpu.burst"));
     }
     processor_set(cpu, list);
 }
@@ -171,18 +132,9 @@ fn block_io(io: &BlockIo, list: &mut Vec<Setting>) {
     }
     let mut throttle = |key: &str, devices: &[ThrottleDevice], name: &str| {
         for (index, device) in devices.iter().enumerate() {
-            let rate = if device.rate == 0 {
-                "max".to_owned()
-            } else {
-                device.rate.to_string()
-            };
+            let rate = if device.rate == 0 { "max".to_owned() } else { device.rate.to_string() };
             let value = format!("{}:{} {key}={rate}", device.major, device.minor);
-            list.push(Setting::new(
-                "io",
-                "io.max",
-                value,
-                format!("{path}.{name}[{index}]"),
-            ));
+            list.push(Setting::new("io", "io.max", value, format!("{path}.{name}[{index}]")));
         }
     };
     throttle("rbps", &io.throttle_read_bps, "throttleReadBpsDevice");
@@ -196,17 +148,12 @@ fn unified(file: &str, value: &str, list: &mut Vec<Setting>) -> Result<()> {
     let field = format!("linux.resources.unified[{file:?}]");
     let controller = file.split_once('.').map(|(controller, _)| controller);
     let Some(controller) = controller.filter(|name| !name.is_empty() && !file.contains('/')) else {
-        return Err(
-            Error::new(ErrorKind::InvalidSpec, "is not the name of a cgroup file")
-                .with_field(field),
-        );
+        return Err(Error::new(ErrorKind::InvalidSpec, "is not the name of a cgroup file")
+            .with_field(field));
     };
     for line in value.lines().filter(|line| !line.is_empty()) {
         let setting = Setting::new("", file.to_owned(), line, field.clone());
-        list.push(Setting {
-            controller: Cow::Owned(controller.to_owned()),
-            ..setting
-        });
+        list.push(Setting { controller: Cow::Owned(controller.to_owned()), ..setting });
     }
     Ok(())
 }
@@ -218,11 +165,7 @@ mod tests {
     fn written(text: &str) -> Vec<String> {
         let resources = serde_json::from_str(text).expect("valid resources");
         let one = |setting: &Setting| format!("{}={}", setting.file, setting.value);
-        settings(&resources)
-            .expect("valid")
-            .iter()
-            .map(one)
-            .collect()
+        settings(&resources).expect("valid").iter().map(one).collect()
     }
 
     fn refused(text: &str) -> Error {
@@ -244,15 +187,8 @@ mod tests {
             written(r#"{"memory":{"limit":-1}}"#),
             ["memory.max=max", "memory.swap.max=max"]
         );
-        assert_eq!(
-            written(r#"{"memory":{"swap":-1}}"#),
-            ["memory.swap.max=max"]
-        );
-        for bad in [
-            r#"{"limit":10,"swap":9}"#,
-            r#"{"swap":9}"#,
-            r#"{"limit":-1,"swap":9}"#,
-        ] {
+        assert_eq!(written(r#"{"memory":{"swap":-1}}"#), ["memory.swap.max=max"]);
+        for bad in [r#"{"limit":10,"swap":9}"#, r#"{"swap":9}"#, r#"{"limit":-1,"swap":9}"#] {
             let error = refused(&format!("{{\"memory\":{bad}}}"));
             assert_eq!(error.field(), Some("linux.resources.memory.swap"));
         }
@@ -261,18 +197,10 @@ mod tests {
     #[test]
     fn processor_time() {
         assert_eq!(written(r#"{"cpu":{"quota":5000}}"#), ["cpu.max=5000"]);
-        assert_eq!(
-            written(r#"{"cpu":{"quota":-1,"period":7}}"#),
-            ["cpu.max=max 7"]
-        );
+        assert_eq!(written(r#"{"cpu":{"quota":-1,"period":7}}"#), ["cpu.max=max 7"]);
         assert_eq!(
             written(r#"{"cpu":{"shares":1024,"period":7,"burst":0,"cpus":"0"}}"#),
-            [
-                "cpu.weight=100",
-                "cpu.max=max 7",
-                "cpu.max.burst=0",
-                "cpuset.cpus=0"
-            ]
+            ["cpu.weight=100", "cpu.max=max 7", "cpu.max.burst=0", "cpuset.cpus=0"]
         );
     }
 
@@ -283,12 +211,7 @@ mod tests {
                 r#"{"unified":{"io.max":"8:0 rbps=1\n8:1 rbps=2\n","memory.max":"9"},
                     "memory":{"limit":10}}"#
             ),
-            [
-                "memory.max=10",
-                "io.max=8:0 rbps=1",
-                "io.max=8:1 rbps=2",
-                "memory.max=9"
-            ]
+            ["memory.max=10", "io.max=8:0 rbps=1", "io.max=8:1 rbps=2", "memory.max=9"]
         );
         refused(r#"{"unified":{"../memory.max":"1"}}"#);
         refused(r#"{"unified":{"memory":"1"}}"#);

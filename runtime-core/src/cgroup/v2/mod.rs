@@ -1,8 +1,9 @@
 //! Control groups v2: one directory in one hierarchy.
 
+mod delegation;
 mod limits;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,7 @@ impl Single {
     pub(super) fn open(record: Record) -> Result<Self> {
         let tree = Tree::open(&record.base)?;
         let unified = record.unified.as_ref().map(Unified::new);
-        Ok(Self {
-            tree,
-            record,
-            unified,
-            used: false,
-        })
+        Ok(Self { tree, record, unified, used: false })
     }
 
     /// Makes the directory with those above it; `false`: it was there.
@@ -87,13 +83,10 @@ impl Single {
 
     fn check_unused(&self, directory: &str) -> Result<()> {
         let in_use = |how: &str| {
-            Error::new(
-                ErrorKind::System,
-                format!("the container's cgroup exists and {how}:"),
-            )
-            .with_path(self.tree.absolute(directory))
-            .with_errno(libc::EBUSY)
-            .with_hint("another container may be using it; choose another linux.cgroupsPath")
+            Error::new(ErrorKind::System, format!("the container's cgroup exists and {how}:"))
+                .with_path(self.tree.absolute(directory))
+                .with_errno(libc::EBUSY)
+                .with_hint("another container may be using it; choose another linux.cgroupsPath")
         };
         let pids = Manager::processes(self)?;
         if !pids.is_empty() {
@@ -131,9 +124,7 @@ impl Single {
             return Ok(false);
         };
         match self.tree.read(&unified.directory, "cgroup.events") {
-            Ok(text) => Ok(text
-                .lines()
-                .any(|line| line.split_once(' ') == Some((name, "1")))),
+            Ok(text) => Ok(text.lines().any(|line| line.split_once(' ') == Some((name, "1")))),
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
             Err(errno) => {
                 let path = format!("{}/cgroup.events", unified.directory);
@@ -144,16 +135,14 @@ impl Single {
 
     fn own(&self) -> Result<&Unified> {
         self.unified.as_ref().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                "the container has no cgroup of its own",
-            )
+            Error::new(ErrorKind::Unsupported, "the container has no cgroup of its own")
         })
     }
 }
 
 impl Manager for Single {
     fn create(&mut self, resources: &Resources) -> Result<()> {
+        self.record.created = false;
         let Some(unified) = &self.unified else {
             return Ok(());
         };
@@ -171,22 +160,20 @@ impl Manager for Single {
             Err(errno) => {
                 let error = self.refused(&directory, errno);
                 return Err(match settings.first() {
-                    Some(setting) => error.context(format!("for {}", setting.field)),
+                    Some(setting) => error.with_field(setting.field.clone()),
                     None => error,
                 });
             }
         };
-        self.used = !new;
-        if !new {
-            return self
-                .check_unused(&directory)
-                .and_then(|()| unified.enable(&self.tree, &settings, &WANTED));
+        let ready = if new { Ok(()) } else { self.check_unused(&directory) };
+        let ready = ready.and_then(|()| unified.enable(&self.tree, &settings, &WANTED));
+        if ready.is_err() && new {
+            // The failure that led here is the one to report.
+            let _ = self.tree.remove(&directory);
         }
-        unified
-            .enable(&self.tree, &settings, &WANTED)
-            .inspect_err(|_| {
-                let _ = self.tree.remove(&directory);
-            })
+        self.used = !new;
+        self.record.created = ready.is_ok();
+        ready
     }
 
     fn apply(&self, resources: &Resources) -> Result<()> {
@@ -216,10 +203,19 @@ impl Manager for Single {
     }
 
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
-        self.unified
-            .as_ref()
-            .map(|unified| unified.fd(&self.tree))
-            .transpose()
+        self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
+    }
+
+    fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
+        self.unified.as_ref().map(|unified| unified.fd_of(&self.tree, pid)).transpose()
+    }
+
+    fn delegate(&self, user: u32, group: u32) -> Result<()> {
+        match &self.unified {
+            Some(unified) => delegation::give(unified.fd(&self.tree)?, user, group)
+                .map_err(|error| error.with_path(self.tree.absolute(&unified.directory))),
+            None => Ok(()),
+        }
     }
 
     fn processes(&self) -> Result<Vec<i32>> {
@@ -233,6 +229,7 @@ impl Manager for Single {
 
     fn kill(&self) -> Result<()> {
         match &self.unified {
+            Some(_) if !self.record.created => Ok(()),
             Some(unified) if !unified.kill(&self.tree)? => kill_all(self),
             _ => Ok(()),
         }
@@ -253,10 +250,8 @@ impl Manager for Single {
             sleep(Duration::from_micros(500));
         }
         unified.write(&self.tree, "cgroup.freeze", "0")?;
-        Err(
-            Error::new(ErrorKind::TimedOut, "the processes do not freeze")
-                .with_path(self.tree.absolute(&unified.directory)),
-        )
+        Err(Error::new(ErrorKind::TimedOut, "the processes do not freeze")
+            .with_path(self.tree.absolute(&unified.directory)))
     }
 
     fn thaw(&self) -> Result<()> {
@@ -264,11 +259,8 @@ impl Manager for Single {
     }
 
     fn delete(&self, leftover: Leftover) -> Result<()> {
-        let directories: Vec<String> = self
-            .unified
-            .iter()
-            .map(|unified| unified.directory.clone())
-            .collect();
+        let directories: Vec<String> =
+            self.unified.iter().map(|unified| unified.directory.clone()).collect();
         removal::remove_all(self, &self.tree, &directories, leftover)
     }
 
@@ -294,9 +286,7 @@ impl Killable for Single {
 
     fn release(&self) {
         if let Some(unified) = &self.unified {
-            let _ = self
-                .tree
-                .write_below(&unified.directory, "cgroup.freeze", "0");
+            let _ = self.tree.write_below(&unified.directory, "cgroup.freeze", "0");
         }
     }
 }
