@@ -34,12 +34,10 @@ fn variable(name: &str) -> Result<String, String> {
 /// Compiles with the linker that comes with the compiler, so that no cross compiler is needed; where a
 /// distribution's Rust lacks it, with the C compiler as linker.
 fn compile(output: &Path) -> Result<(), Box<dyn Error>> {
-    let own: &[&str] = &["-Clinker=rust-lld", "-Clinker-flavor=ld.lld"];
-    let first = match link(output, own, "-", " ")? {
-        None => return Ok(()),
-        Some(message) => message,
+    let Some(first) = link(output, Linker::Own)? else {
+        return Ok(());
     };
-    match link(output, &["-Clink-arg=-nostdlib", "-Clink-arg=-nostartfiles"], "-Wl,-", ",")? {
+    match link(output, Linker::System)? {
         None => Ok(()),
         Some(second) => Err(format!(
             "the init program does not compile; with rust-lld:\n{first}\nwith the C compiler as linker:\n{second}"
@@ -48,78 +46,96 @@ fn compile(output: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Compiles and links; the compiler's messages if that fails. `prefix` and `glue` are how the
-/// linker's own options are written.
-fn link(
-    output: &Path,
-    linker: &[&str],
-    prefix: &str,
-    glue: &str,
-) -> Result<Option<String>, Box<dyn Error>> {
+/// Who links.
+#[derive(Clone, Copy)]
+enum Linker {
+    /// The linker that comes with the compiler.
+    Own,
+    /// The C compiler that is the target's default.
+    System,
+}
+
+/// What the compiler is told, whichever linker it uses.
+const OPTIONS: &[&str] = &[
+    "--edition=2024",
+    "--crate-name=coracle_init",
+    "--crate-type=bin",
+    "--cfg=coracle_init",
+    "--check-cfg=cfg(coracle_init,test)",
+    // Nothing to unwind, nothing to relocate.
+    "-Cpanic=abort",
+    "-Cforce-unwind-tables=no",
+    "-Crelocation-model=static",
+    "-Copt-level=s",
+    "-Clto=fat",
+    "-Ccodegen-units=1",
+    "-Cdebuginfo=0",
+    "-Cstrip=symbols",
+    "-Cdefault-linker-libraries=no",
+    "-Ctarget-feature=+crt-static",
+    "-Clink-arg=-static",
+];
+
+/// What the linker is told: one segment for code and constants and one for data, on pages of 4 KiB. The
+/// fewer pages the program touches, the less memory a waiting container takes.
+const LAYOUT: &[&str] = &[
+    "-z max-page-size=4096",
+    "-z noseparate-code",
+    "-z norelro",
+    "--build-id=none",
+];
+
+/// What only LLVM's linker knows.
+const LLD_LAYOUT: &[&str] = &[
+    "--no-rosegment",
+    "--icf=all",
+    "--no-eh-frame-hdr",
+    "-z nosectionheader",
+];
+
+/// Compiles and links; the compiler's messages if that fails.
+fn link(output: &Path, linker: Linker) -> Result<Option<String>, Box<dyn Error>> {
+    let source = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("init");
     let mut command = Command::new(variable("RUSTC")?);
-    command.args([
-        "--edition=2024",
-        "--crate-name=coracle_init",
-        "--crate-type=bin",
-    ]);
-    command.args(["--cfg=coracle_init", "--check-cfg=cfg(coracle_init,test)"]);
-    // No entry, no relocation, no table for unwinding.
-    command.args([
-        "-Cpanic=abort",
-        "-Cforce-unwind-tables=no",
-        "-Crelocation-model=static",
-    ]);
-    command.args([
-        "-Copt-level=s",
-        "-Clto=fat",
-        "-Ccodegen-units=1",
-        "-Cdebuginfo=0",
-    ]);
-    command.args([
-        "-Cstrip=symbols",
-        "-Cdefault-linker-libraries=no",
-        "-Clink-self-contained=no",
-    ]);
-    command.args(["-Ctarget-feature=+crt-static", "-Clink-arg=-static"]);
-    command.args(linker);
-    // One segment for code and constants and one for data, on pages of 4 KiB: the fewer pages the
-    // program touches, the less memory a waiting container takes.
-    for option in [
-        "z max-page-size=4096",
-        "z noseparate-code",
-        "z norelro",
-        "-build-id=none",
-    ] {
-        let option = option.replace(' ', glue);
-        for part in format!("{prefix}{option}").split(' ') {
-            command.arg(format!("-Clink-arg={part}"));
+    command.args(OPTIONS);
+    let layout = match linker {
+        Linker::Own => {
+            command.args([
+                "-Clinker=rust-lld",
+                "-Clinker-flavor=ld.lld",
+                "-Clink-self-contained=no",
+            ]);
+            [LAYOUT, LLD_LAYOUT].concat()
+        }
+        Linker::System => {
+            command.args(["-Clink-arg=-nostdlib", "-Clink-arg=-nostartfiles"]);
+            LAYOUT.to_vec()
+        }
+    };
+    let script = format!("-T {}", source.join("link.ld").display());
+    for option in layout.into_iter().chain([script.as_str()]) {
+        match linker {
+            Linker::Own => {
+                command.args(
+                    option
+                        .splitn(2, ' ')
+                        .map(|part| format!("-Clink-arg={part}")),
+                );
+            }
+            Linker::System => {
+                command.arg(format!("-Clink-arg=-Wl,{}", option.replacen(' ', ",", 1)));
+            }
         }
     }
-    if prefix == "-" {
-        command.args(["-Clink-arg=--no-rosegment", "-Clink-arg=--icf=all"]);
-        command.args([
-            "-Clink-arg=--no-eh-frame-hdr",
-            "-Clink-arg=-z",
-            "-Clink-arg=nosectionheader",
-        ]);
-    }
-    command
-        .arg(format!("--target={}", variable("TARGET")?))
-        .arg("-o")
-        .arg(output);
-    let source = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("init");
-    command.arg(
-        format!("-Clink-arg={prefix}T{}", source.join("link.ld").display())
-            .replace("Wl,-T", "Wl,-T,"),
-    );
-    command.arg(source.join("main.rs"));
+    command.arg(format!("--target={}", variable("TARGET")?));
+    command.arg("-o").arg(output).arg(source.join("main.rs"));
     let ran = command.output()?;
     let messages = String::from_utf8_lossy(&ran.stderr).into_owned();
-    if ran.status.success() {
-        for line in messages.lines().filter(|line| line.starts_with("warning")) {
-            println!("cargo:warning=init: {line}");
-        }
-        return Ok(None);
+    if !ran.status.success() {
+        return Ok(Some(messages));
     }
-    Ok(Some(messages))
+    for line in messages.lines().filter(|line| line.starts_with("warning")) {
+        println!("cargo:warning=init: {line}");
+    }
+    Ok(None)
 }
