@@ -68,3 +68,97 @@ fn a_gate_waits_and_a_closed_socket_ends_it() {
     let (status, output) = running.end();
     assert_eq!((status.code(), output.as_str()), (Some(1), ""));
 }
+
+/// Executes a shell of the host.
+fn host_shell(setup: &mut Setup, script: &str) {
+    setup.step(&Step::FindExecutable {
+        name: c"sh",
+        path: c"/bin",
+    });
+    let args = crate::harness::list(&["sh", "-c", script]);
+    setup.step(&Step::Execute {
+        args: List::new(&args).unwrap(),
+        env: List::new(b"PATH=/bin:/usr/bin\0").unwrap(),
+    });
+}
+
+#[test]
+fn the_payload_starts_clean() {
+    if !privileged() {
+        return;
+    }
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.ignore = vec![libc::SIGPIPE, libc::SIGUSR1, libc::SIGTERM];
+    host_shell(&mut setup, "grep -E 'Sig(Ign|Blk)' /proc/self/status; umask; cat /proc/$$/stat");
+    let running = setup.start();
+    let pid = running.pid();
+    assert!(running.receive().is_none());
+    let output = running.end().1;
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "SigBlk:\t0000000000000000");
+    assert_eq!(lines[1], "SigIgn:\t0000000000000000");
+    assert_eq!(lines[2].trim_start_matches('0'), "");
+    // Process group and session are its own, and there is no terminal.
+    let fields: Vec<&str> = lines[3].rsplit(") ").next().unwrap().split(' ').collect();
+    let pid = pid.to_string();
+    assert_eq!(fields[2..5], [pid.as_str(), pid.as_str(), "0"]);
+}
+
+#[test]
+fn only_the_payloads_descriptors_stay() {
+    if !privileged() {
+        return;
+    }
+    use std::os::fd::AsRawFd as _;
+    let file = std::fs::File::open("/dev/zero").unwrap();
+    let from = file.as_raw_fd();
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.keep = 2;
+    // Two for the payload, and some that the caller has left open on both sides of the socket.
+    setup.inherit = vec![(from, 3), (from, 4), (from, 5), (from, 99), (from, 101), (from, 500)];
+    let sent = setup.send(std::fs::File::open("/dev/null").unwrap().into());
+    let _ = sent;
+    host_shell(&mut setup, "for f in /proc/$$/fd/*; do echo ${f##*/} $(readlink $f); done");
+    let output = setup.prints();
+    let names: Vec<&str> = output.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["0", "1", "2", "3", "4"], "{output}");
+    assert!(output.contains("3 /dev/zero\n4 /dev/zero\n"), "{output}");
+}
+
+#[test]
+fn bytes_that_are_no_program_are_refused() {
+    if !privileged() {
+        return;
+    }
+    let message = Setup::new(CloneFlags::empty()).fails();
+    // No step at all: a program must end in the payload.
+    assert_eq!((message.report.op, message.report.errno), (Op::Decode as u32, libc::EINVAL));
+}
+
+#[test]
+fn a_process_behind_the_first_gate_is_closed_to_its_user() {
+    if !privileged() {
+        return;
+    }
+    use std::os::unix::fs::MetadataExt as _;
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.user = Some(65533);
+    for gate in [Gate::Mapped, Gate::Mounted] {
+        setup.step(&Step::Gate { gate: gate as u32 });
+    }
+    let reachable = std::process::Command::new("setpriv")
+        .args(["--reuid", "65533", "--clear-groups", "test", "-r", env!("CORACLE_INIT_PATH")])
+        .status();
+    if !reachable.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: the init program cannot be read by another user here");
+        return;
+    }
+    let running = setup.start();
+    running.expect_gate(Gate::Mapped);
+    let owner = || std::fs::metadata(format!("/proc/{}/status", running.pid())).unwrap().uid();
+    assert_eq!(owner(), 65533);
+    running.go(b"go");
+    running.expect_gate(Gate::Mounted);
+    assert_eq!(owner(), 0, "undumpable: its files in /proc belong to root");
+    running.end();
+}

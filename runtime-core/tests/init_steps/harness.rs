@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,7 +16,7 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
-use crate::program::{Encoder, FDS_PER_MESSAGE, Gate, List, Report, Slot, Step};
+use crate::program::{Encoder, FDS_PER_MESSAGE, Gate, List, Op, Report, Slot, Step};
 
 /// The number of the control socket in the init program.
 const CONTROL: RawFd = 100;
@@ -69,7 +69,8 @@ pub struct Setup {
     pub inherit: Vec<(RawFd, RawFd)>,
     /// Signals that the child ignores before it executes the init program.
     pub ignore: Vec<i32>,
-    pub pipe_output: bool,
+    /// The user that starts the init program, if it is not root.
+    pub user: Option<u32>,
 }
 
 impl Setup {
@@ -82,7 +83,7 @@ impl Setup {
             keep: 0,
             inherit: Vec::new(),
             ignore: Vec::new(),
-            pipe_output: true,
+            user: None,
         }
     }
 
@@ -167,20 +168,18 @@ impl Setup {
             SockFlag::SOCK_CLOEXEC,
         )
         .unwrap();
-        let output = if self.pipe_output {
-            Stdio::piped as fn() -> Stdio
-        } else {
-            Stdio::inherit
-        };
         let mut command = Command::new(env!("CORACLE_INIT_PATH"));
         command.arg(CONTROL.to_string()).arg(self.keep.to_string());
         command
             .stdin(Stdio::null())
-            .stdout(output())
-            .stderr(output());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut targets = vec![(theirs.as_raw_fd(), CONTROL)];
         targets.extend(self.inherit);
         let (namespaces, ignore) = (self.namespaces, self.ignore);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         let prepare = move || {
             for &(from, to) in &targets {
                 // SAFETY: numbers only; dup2 is safe between fork and exec.
@@ -192,6 +191,13 @@ impl Setup {
                 // SAFETY: as above.
                 unsafe { libc::signal(signal, libc::SIG_IGN) };
             }
+            // What a shell gives; the tests themselves may have more.
+            let limit = libc::rlimit {
+                rlim_cur: 1024,
+                rlim_max: 1024,
+            };
+            // SAFETY: as above.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
             unshare(namespaces).map_err(io::Error::from)
         };
         // SAFETY: the closure calls async-signal-safe functions only and does not allocate.
@@ -373,7 +379,28 @@ pub fn rootfs() -> tempfile::TempDir {
     root
 }
 
-pub fn borrow(fd: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: used on descriptors that the test keeps open.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+/// A program that executes `script` in the root of `setup`, entered for good.
+pub fn pivot(setup: &mut Setup) {
+    setup.step(&Step::Pivot {
+        pivot: true,
+        propagation: 0,
+        recursive: false,
+    });
+}
+
+/// What a failure must be, on `text`.
+pub fn failure(step: u32, op: Op, errno: i32, text: &str) -> (u32, u32, i32, &str) {
+    (step, op as u32, errno, text)
+}
+
+/// A new file system in `slot`, with options each ended by a NUL.
+pub fn filesystem<'a>(slot: Slot, kind: &'a CStr, options: &'a [u8]) -> Step<'a> {
+    Step::NewFilesystem {
+        slot,
+        kind,
+        source: c"",
+        options: List::new(options).unwrap(),
+        attributes: 0,
+        otherwise: c"",
+    }
 }

@@ -10,6 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::missing_panics_doc,
+    clippy::wrong_self_convention,
     reason = "tests"
 )]
 
@@ -22,5 +23,18 @@
 #[path = "../../src/program/mod.rs"]
 mod program;
 
+#[allow(missing_docs, reason = "documented by the kernel")]
+#[path = "../../init/abi.rs"]
+mod abi;
+
+mod binary;
+mod device;
 mod flow;
 mod harness;
+mod hide;
+mod hook;
+mod ids;
+mod mount;
+mod path;
+mod process;
+mod start;

@@ -1,0 +1,302 @@
+//! File systems, trees, the root.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sched::CloneFlags;
+
+use crate::harness::{Setup, attach, clone_tree, failure, filesystem, path_text, pivot, privileged, rootfs};
+use crate::program::{List, Op, Step};
+
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+#[test]
+fn a_bad_option_is_named_with_the_kernels_words() {
+    if !privileged() {
+        return;
+    }
+    let mut setup = Setup::mounts();
+    let slot = setup.slot();
+    let step = setup.step(&filesystem(slot, c"tmpfs", b"mode=755\0size=much\0"));
+    let message = setup.fails();
+    let (at, op, errno, text) = message.failure();
+    assert_eq!((at, op, errno), (step, Op::Fsconfig as u32, libc::EINVAL));
+    assert_eq!(text, "size=much: tmpfs: Bad value for 'size'");
+
+    let mut setup = Setup::mounts();
+    let slot = setup.slot();
+    let step = setup.step(&filesystem(slot, c"nofs", b""));
+    assert_eq!(setup.fails().failure(), failure(step, Op::Fsopen, libc::ENODEV, "nofs"));
+}
+
+#[test]
+fn options_flags_and_attributes_arrive() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"proc", b"", c"/proc");
+    let slot = setup.slot();
+    setup.step(&Step::NewFilesystem {
+        slot,
+        kind: c"tmpfs",
+        source: c"memory",
+        options: List::new(b"size=64k\0mode=711\0ro\0").unwrap(),
+        attributes: NOEXEC,
+        otherwise: c"",
+    });
+    setup.attach(slot, c"/tmp");
+    pivot(&mut setup);
+    setup.shell("grep ' /tmp ' /proc/self/mounts");
+    let mounts = setup.prints();
+    assert_eq!(mounts, "memory /tmp tmpfs ro,noexec,relatime,size=64k,mode=711 0 0\n");
+}
+
+#[test]
+fn refused_file_systems_fall_back_to_the_hosts() {
+    if !privileged() {
+        return;
+    }
+    // A user namespace without a network namespace of its own may not mount sysfs.
+    let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+    let mut setup = Setup::new(namespaces);
+    let slot = setup.slot();
+    let step = setup.step(&filesystem(slot, c"sysfs", b""));
+    let message = setup.fails();
+    assert_eq!(message.failure().0, step);
+    assert_eq!(message.report.errno, libc::EPERM, "{message:?}");
+
+    let mut setup = Setup::new(namespaces);
+    let slot = setup.slot();
+    setup.step(&Step::NewFilesystem {
+        slot,
+        kind: c"sysfs",
+        source: c"",
+        options: List::new(b"").unwrap(),
+        attributes: RDONLY,
+        otherwise: c"/sys",
+    });
+    setup.attach(slot, c"/mnt");
+    setup.step(&Step::FindExecutable {
+        name: c"sh",
+        path: c"/bin",
+    });
+    let args = crate::harness::list(&[
+        "sh",
+        "-c",
+        "ls -d /mnt/kernel; grep ' /mnt sysfs ro,' /proc/self/mounts | wc -l",
+    ]);
+    setup.step(&Step::Execute {
+        args: List::new(&args).unwrap(),
+        env: List::new(b"PATH=/bin:/usr/bin\0").unwrap(),
+    });
+    assert_eq!(setup.prints(), "/mnt/kernel\n1\n");
+}
+
+#[test]
+fn attributes_reach_as_far_as_they_say() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"proc", b"", c"/proc");
+    let slot = setup.slot();
+    setup.step(&filesystem(slot, c"tmpfs", b""));
+    let mut step = attach(slot, c"/tmp");
+    if let Step::Attach {
+        set,
+        set_recursive,
+        propagation,
+        propagation_recursive,
+        ..
+    } = &mut step
+    {
+        (*set, *set_recursive) = (RDONLY, NOEXEC);
+        (*propagation, *propagation_recursive) = (libc::MS_SHARED, true);
+    }
+    setup.step(&step);
+    setup.step(&Step::Reattribute {
+        target: c"/tmp",
+        set: libc::MOUNT_ATTR_NODEV,
+        clear: NOEXEC,
+        recursive: false,
+    });
+    pivot(&mut setup);
+    setup.shell("grep ' /tmp ' /proc/self/mountinfo | while read a b c d e f g h; do echo $f $g; done");
+    let line = setup.prints();
+    let (flags, optional) = line.trim().split_once(' ').unwrap();
+    assert_eq!(flags, "ro,nodev,relatime");
+    assert!(optional.starts_with("shared:"), "{optional}");
+}
+
+#[test]
+fn reattribute_wants_a_mount() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    let step = setup.step(&Step::Reattribute {
+        target: c"/tmp",
+        set: RDONLY,
+        clear: 0,
+        recursive: true,
+    });
+    assert_eq!(setup.fails().failure(), failure(step, Op::MountSetattr, libc::EINVAL, "/tmp"));
+}
+
+#[test]
+fn another_directory_at_the_roots_path_is_refused() {
+    if !privileged() {
+        return;
+    }
+    let (root, other) = (rootfs(), rootfs());
+    let mut setup = Setup::mounts();
+    let tree = setup.send(clone_tree(root.path()));
+    let path = path_text(other.path());
+    let step = setup.step(&Step::Root {
+        tree,
+        path: &path,
+        propagation: 0,
+    });
+    let text = other.path().to_str().unwrap();
+    assert_eq!(setup.fails().failure(), failure(step, Op::Changed, libc::ENOENT, text));
+}
+
+/// Leaves the host in one of the three ways and tells what the payload sees of it.
+fn seen_from(root: &Path, last: &Step<'_>) -> String {
+    let mut setup = Setup::caged(root);
+    setup.mount(c"proc", b"", c"/proc");
+    setup.step(last);
+    setup.step(&Step::ReadonlyRoot {});
+    setup.shell("ls /; ls -d /../../home; echo x > /file; grep -c ' / ' /proc/self/mountinfo");
+    let running = setup.start();
+    assert!(running.receive().is_none());
+    running.end().1
+}
+
+#[test]
+fn the_host_is_out_of_sight() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let listing = "bin\ndev\netc\nproc\nsys\ntmp\n";
+    for pivot in [true, false] {
+        let step = Step::Pivot {
+            pivot,
+            propagation: libc::MS_SLAVE,
+            recursive: true,
+        };
+        let seen = seen_from(root.path(), &step);
+        assert!(seen.starts_with(listing), "{seen}");
+        assert!(seen.contains("/../../home: No such file"), "{seen}");
+        assert!(seen.contains("/file: Read-only file system"), "{seen}");
+    }
+    let seen = seen_from(root.path(), &Step::Chroot {});
+    assert!(seen.starts_with(listing), "{seen}");
+    assert!(seen.contains("/file: Read-only file system"), "{seen}");
+    assert!(!root.path().join("file").exists());
+}
+
+#[test]
+fn nothing_reaches_the_host() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut setup = Setup::caged(root.path());
+    for target in [c"/tmp/a", c"/tmp/b", c"/dev"] {
+        setup.mount(c"tmpfs", b"", target);
+    }
+    pivot(&mut setup);
+    setup.step(&Step::Gate { gate: 2 });
+    let running = setup.start();
+    running.expect_gate(crate::program::Gate::Mounted);
+    let during = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    running.end();
+    let name = root.path().file_name().unwrap().to_str().unwrap();
+    assert!(!during.contains(name), "{during}");
+    assert!(!before.contains(name), "{before}");
+}
+
+#[test]
+fn hundreds_of_mounts_fit_into_the_limit_of_files() {
+    if !privileged() {
+        return;
+    }
+    const MOUNTS: usize = 700;
+    let root = rootfs();
+    fs::write(root.path().join("tmp/source"), "").unwrap();
+    let mut setup = Setup::mounts();
+    let tree = setup.send(clone_tree(root.path()));
+    // Two messages and more full of descriptors; this process needs them all at once.
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 4096, 4096).ok();
+    let trees: Vec<_> = (0..300)
+        .map(|_| setup.send(clone_tree(&root.path().join("tmp/source"))))
+        .collect();
+    let path = path_text(root.path());
+    setup.step(&Step::Root {
+        tree,
+        path: &path,
+        propagation: 0,
+    });
+    for number in 0..MOUNTS {
+        let target = std::ffi::CString::new(format!("/tmp/{number}")).unwrap();
+        if let Some(tree) = trees.get(number) {
+            setup.attach(*tree, &target);
+        } else {
+            setup.mount(c"tmpfs", b"", &target);
+        }
+    }
+    setup.mount(c"proc", b"", c"/proc");
+    pivot(&mut setup);
+    setup.step(&Step::Rlimit {
+        resource: 7,
+        soft: 100,
+        hard: 100,
+    });
+    setup.shell("grep -c ' /tmp/' /proc/self/mountinfo");
+    assert_eq!(setup.prints(), format!("{MOUNTS}\n"));
+}
+
+#[test]
+fn a_tree_can_be_opened_by_the_init_program() {
+    if !privileged() {
+        return;
+    }
+    let (root, volume) = (rootfs(), tempfile::tempdir().unwrap());
+    fs::write(volume.path().join("content"), "").unwrap();
+    let mut setup = Setup::mounts();
+    let tree = setup.send(clone_tree(root.path()));
+    let slot = setup.slot();
+    let from = path_text(volume.path());
+    setup.step(&Step::OpenTree {
+        slot,
+        path: &from,
+        recursive: true,
+    });
+    let path = path_text(root.path());
+    setup.step(&Step::Root {
+        tree,
+        path: &path,
+        propagation: 0,
+    });
+    setup.attach(slot, c"/volume");
+    pivot(&mut setup);
+    setup.shell("ls /volume");
+    assert_eq!(setup.prints(), "content\n");
+
+    let mut setup = Setup::mounts();
+    let slot = setup.slot();
+    let step = setup.step(&Step::OpenTree {
+        slot,
+        path: c"/no/such",
+        recursive: false,
+    });
+    assert_eq!(setup.fails().failure(), failure(step, Op::OpenTree, libc::ENOENT, "/no/such"));
+}
