@@ -40,8 +40,12 @@ pub const RESOLVE_IN_ROOT: u64 = 0x10;
 
 pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFREG: u32 = 0o100_000;
+pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFDIR: u32 = 0o040_000;
 pub const S_ISGID: u32 = 0o2_000;
+/// Setuid and setgid.
+pub const S_ISXID: u32 = 0o6_000;
 /// The permission bits of a mode, with setuid, setgid and sticky.
 pub const PERMISSIONS: u32 = 0o7_777;
 /// The longest path, its NUL included.

@@ -2,7 +2,10 @@
 
 use core::ffi::CStr;
 
-use crate::abi::{AT_EMPTY_PATH, EEXIST, ENOSYS, EPERM, PERMISSIONS, S_IFMT, S_ISGID, TMPFS_MAGIC};
+use crate::abi::{
+    AT_EMPTY_PATH, EEXIST, ENOSYS, EPERM, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFMT, S_ISGID, S_ISXID,
+    TMPFS_MAGIC,
+};
 use crate::init::Init;
 use crate::path::child;
 use crate::program::Op;
@@ -74,17 +77,21 @@ impl Init {
         let fd = child(parent, name, 0).about(Op::Open, node.path)?;
         let stat = sys::stat(fd).about(Op::Stat, node.path)?;
         let mode = u32::from(stat.mode);
-        if mode & S_IFMT != node.mode & S_IFMT || (stat.rdev_major, stat.rdev_minor) != node.number
-        {
+        let kind = mode & S_IFMT;
+        let numbered = kind == S_IFCHR || kind == S_IFBLK;
+        let number = (stat.rdev_major, stat.rdev_minor);
+        if kind != node.mode & S_IFMT || (numbered && number != node.number) {
             return Err(Errno(EEXIST)).about(Op::Mknod, node.path);
         }
-        // Before the mode: a change of the owner clears setuid and setgid.
+        let mut missing = (mode ^ node.mode) & PERMISSIONS;
         if (stat.uid, stat.gid) != node.owner {
+            // A change of the owner clears setuid and setgid.
+            missing |= mode & S_ISXID;
             let (uid, gid) = node.owner;
             let changed = sys::fchownat(fd, c"", uid, gid, AT_EMPTY_PATH);
             changed.about(Op::Chown, node.path)?;
         }
-        if mode & PERMISSIONS != node.mode & PERMISSIONS {
+        if missing != 0 {
             self.change_mode(fd, node)?;
         }
         self.done_with(fd);

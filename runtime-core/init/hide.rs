@@ -54,45 +54,43 @@ fn same_object(left: Fd, right: Fd) -> bool {
     (left.ino, left.dev_major, left.dev_minor) == (right.ino, right.dev_major, right.dev_minor)
 }
 
-/// What is at a path that is to be hidden.
-enum Place {
-    Missing,
-    Found(Fd),
-}
-
 impl Init {
     /// Looks a path up that is to be hidden; below /proc and /sys only on the kernel's own file
-    /// systems.
-    fn place(&mut self, path: &'static CStr) -> Result<Place> {
+    /// systems. None if nothing is there, or one of our own masks already.
+    fn place(&mut self, path: &'static CStr) -> Result<Option<Fd>> {
         let Some((pseudo, rest)) = pseudo(path) else {
             return self.ordinary_place(path);
         };
         let Some(top) = self.pseudo_top(&pseudo)? else {
-            return Ok(Place::Missing);
+            return Ok(None);
         };
         // On the same mount, so that the check of the top is enough.
         let resolve =
             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
         match sys::openat2(top, rest, O_PATH, resolve) {
-            Ok(fd) => return Ok(Place::Found(fd)),
-            Err(Errno(ENOENT)) => return Ok(Place::Missing),
+            Ok(fd) => return Ok(Some(fd)),
+            Err(Errno(ENOENT)) => return Ok(None),
             Err(Errno(EXDEV | ELOOP)) => {}
             Err(errno) => return Err(errno).about(Op::Open, path),
         }
         let place = self.ordinary_place(path)?;
-        if let Place::Found(fd) = place {
-            let magic = sys::filesystem(fd).about(Op::Statfs, path)?;
-            if magic != PROC_SUPER_MAGIC && magic != SYSFS_MAGIC && !self.is_mask(fd) {
-                return Err(Errno(EINVAL)).about(Op::WrongFilesystem, path);
-            }
+        let Some(fd) = place else {
+            return Ok(None);
+        };
+        let magic = sys::filesystem(fd).about(Op::Statfs, path)?;
+        if magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC {
+            return Ok(Some(fd));
         }
-        Ok(place)
+        if self.is_mask(fd) {
+            return Ok(None);
+        }
+        Err(Errno(EINVAL)).about(Op::WrongFilesystem, path)
     }
 
-    fn ordinary_place(&mut self, path: &'static CStr) -> Result<Place> {
+    fn ordinary_place(&mut self, path: &'static CStr) -> Result<Option<Fd>> {
         match self.look_up(path, O_PATH, 0) {
-            Err(Errno(ENOENT)) => Ok(Place::Missing),
-            other => other.about(Op::Open, path).map(Place::Found),
+            Err(Errno(ENOENT)) => Ok(None),
+            other => other.about(Op::Open, path).map(Some),
         }
     }
 
@@ -120,7 +118,7 @@ impl Init {
     }
 
     pub fn readonly_path(&mut self, path: &'static CStr) -> Result {
-        let Place::Found(fd) = self.place(path)? else {
+        let Some(fd) = self.place(path)? else {
             return Ok(());
         };
         let tree = match sys::clone_tree_with(fd, AT_RECURSIVE, &READONLY) {
@@ -139,7 +137,7 @@ impl Init {
     }
 
     pub fn mask_path(&mut self, path: &'static CStr, null: Slot) -> Result {
-        let Place::Found(fd) = self.place(path)? else {
+        let Some(fd) = self.place(path)? else {
             return Ok(());
         };
         if self.spare < 0 {

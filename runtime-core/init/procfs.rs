@@ -67,6 +67,14 @@ impl Init {
     }
 
     fn write_proc(&mut self, path: &mut Text, name: &'static CStr, value: &'static CStr) -> Result {
+        // RESOLVE_BENEATH holds the path below the procfs, not below the part of it that is meant.
+        if name
+            .to_bytes()
+            .split(|&byte| byte == b'/')
+            .any(|part| part == b"..")
+        {
+            return Err(Errno(EINVAL)).about(Op::Open, name);
+        }
         let procfs = self.own_procfs()?;
         let fd = sys::openat2(procfs, path.as_c_str(), O_WRONLY, STRICT).about(Op::Open, name)?;
         let bytes = value.to_bytes();

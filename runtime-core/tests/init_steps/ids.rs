@@ -14,7 +14,11 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYS_RESOURCE: u64 = 1 << 24;
 
 fn last() -> u32 {
-    fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap()
+    fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 /// Executes grep on the host's own /proc/self/status.
@@ -31,7 +35,10 @@ fn status(setup: &mut Setup, lines: &str) {
 }
 
 fn numbers(values: &[u32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
+    values
+        .iter()
+        .flat_map(|value| value.to_ne_bytes())
+        .collect()
 }
 
 /// The five sets: bounding, effective, permitted, inheritable, ambient.
@@ -168,12 +175,18 @@ fn what_the_process_lacks_is_an_error() {
         let mut setup = Setup::new(CloneFlags::empty());
         setup.step(&sets([u64::MAX, SYS_ADMIN, SYS_ADMIN, 0, 0]));
         let step = setup.step(&sets([u64::MAX, SYS_RESOURCE, SYS_RESOURCE, 0, 0]));
-        assert_eq!(setup.fails().failure(), failure(step, Op::Capset, libc::EPERM, ""));
+        assert_eq!(
+            setup.fails().failure(),
+            failure(step, Op::Capset, libc::EPERM, "")
+        );
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
     let step = setup.step(&sets([u64::MAX, 0, SYS_RESOURCE, 0, 0]));
-    assert_eq!(setup.fails().failure(), failure(step, Op::Capset, libc::EPERM, ""));
+    assert_eq!(
+        setup.fails().failure(),
+        failure(step, Op::Capset, libc::EPERM, "")
+    );
 }
 
 #[test]
@@ -184,7 +197,10 @@ fn an_ambient_capability_must_be_inheritable() {
     let mut setup = Setup::new(CloneFlags::empty());
     let step = setup.step(&sets([u64::MAX, NET_RAW, NET_RAW, 0, NET_RAW]));
     let message = setup.fails();
-    assert_eq!(message.failure(), failure(step, Op::Ambient, libc::EPERM, ""));
+    assert_eq!(
+        message.failure(),
+        failure(step, Op::Ambient, libc::EPERM, "")
+    );
     assert_eq!(message.report.detail, 13);
 }
 
@@ -198,7 +214,10 @@ fn a_difference_is_refused() {
         no_new_privileges: true,
     });
     let message = setup.fails();
-    assert_eq!(message.failure(), failure(step, Op::Verify, libc::EPERM, ""));
+    assert_eq!(
+        message.failure(),
+        failure(step, Op::Verify, libc::EPERM, "")
+    );
     assert_eq!(message.report.detail, Verified::NoNewPrivileges as u64);
 
     // Capabilities that a later change of the user has taken away.
@@ -214,7 +233,10 @@ fn a_difference_is_refused() {
         no_new_privileges: false,
     });
     let message = setup.fails();
-    assert_eq!(message.failure(), failure(step, Op::Verify, libc::EPERM, ""));
+    assert_eq!(
+        message.failure(),
+        failure(step, Op::Verify, libc::EPERM, "")
+    );
     assert_eq!(message.report.detail, Verified::Capabilities as u64);
 }
 
@@ -266,7 +288,8 @@ fn an_identity_keeps_the_capabilities() {
         }
         let (status, output) = running.end();
         assert!(status.success());
-        let expected = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n");
+        let expected =
+            format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n");
         assert_eq!(output, expected);
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use nix::sched::CloneFlags;
 
-use crate::harness::{Setup, attach, clone_tree, failure, filesystem, path_text, pivot, privileged, rootfs};
+use crate::harness::{
+    Setup, attach, clone_tree, failure, filesystem, path_text, pivot, privileged, rootfs,
+};
 use crate::program::{List, Op, Step};
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -27,7 +29,10 @@ fn a_bad_option_is_named_with_the_kernels_words() {
     let mut setup = Setup::mounts();
     let slot = setup.slot();
     let step = setup.step(&filesystem(slot, c"nofs", b""));
-    assert_eq!(setup.fails().failure(), failure(step, Op::Fsopen, libc::ENODEV, "nofs"));
+    assert_eq!(
+        setup.fails().failure(),
+        failure(step, Op::Fsopen, libc::ENODEV, "nofs")
+    );
 }
 
 #[test]
@@ -51,7 +56,10 @@ fn options_flags_and_attributes_arrive() {
     pivot(&mut setup);
     setup.shell("grep ' /tmp ' /proc/self/mounts");
     let mounts = setup.prints();
-    assert_eq!(mounts, "memory /tmp tmpfs ro,noexec,relatime,size=64k,mode=711 0 0\n");
+    assert_eq!(
+        mounts,
+        "memory /tmp tmpfs ro,noexec,relatime,size=64k,mode=711 0 0\n"
+    );
 }
 
 #[test]
@@ -60,16 +68,18 @@ fn refused_file_systems_fall_back_to_the_hosts() {
         return;
     }
     // A user namespace without a network namespace of its own may not mount sysfs.
-    let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
-    let mut setup = Setup::new(namespaces);
-    let slot = setup.slot();
+    let (mut setup, slot) = mapped();
     let step = setup.step(&filesystem(slot, c"sysfs", b""));
-    let message = setup.fails();
-    assert_eq!(message.failure().0, step);
-    assert_eq!(message.report.errno, libc::EPERM, "{message:?}");
+    let running = start_mapped(setup);
+    let message = running.receive().expect("a failure");
+    assert_eq!(
+        (message.failure().0, message.report.errno),
+        (step, libc::EPERM),
+        "{message:?}"
+    );
+    running.end();
 
-    let mut setup = Setup::new(namespaces);
-    let slot = setup.slot();
+    let (mut setup, slot) = mapped();
     setup.step(&Step::NewFilesystem {
         slot,
         kind: c"sysfs",
@@ -83,16 +93,39 @@ fn refused_file_systems_fall_back_to_the_hosts() {
         name: c"sh",
         path: c"/bin",
     });
-    let args = crate::harness::list(&[
-        "sh",
-        "-c",
-        "ls -d /mnt/kernel; grep ' /mnt sysfs ro,' /proc/self/mounts | wc -l",
-    ]);
+    let script = "ls -d /mnt/kernel; grep ' /mnt sysfs ro,' /proc/self/mounts | wc -l";
+    let args = crate::harness::list(&["sh", "-c", script]);
     setup.step(&Step::Execute {
         args: List::new(&args).unwrap(),
         env: List::new(b"PATH=/bin:/usr/bin\0").unwrap(),
     });
-    assert_eq!(setup.prints(), "/mnt/kernel\n1\n");
+    let running = start_mapped(setup);
+    if let Some(message) = running.receive() {
+        panic!("{message:?}");
+    }
+    assert_eq!(running.end().1, "/mnt/kernel\n1\n");
+}
+
+/// A program that waits for the maps of its own user namespace first, and a slot.
+fn mapped() -> (Setup, crate::program::Slot) {
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::Unshare {
+        kinds: u32::try_from(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).unwrap(),
+    });
+    setup.step(&Step::Gate { gate: 2 });
+    setup.step(&Step::Identity { uid: 0, gid: 0 });
+    let slot = setup.slot();
+    (setup, slot)
+}
+
+fn start_mapped(setup: Setup) -> crate::harness::Running {
+    let running = setup.start();
+    running.expect_gate(crate::program::Gate::Mounted);
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{map}", running.pid()), "0 0 65536\n").unwrap();
+    }
+    running.go(b"go");
+    running
 }
 
 #[test]
@@ -125,7 +158,9 @@ fn attributes_reach_as_far_as_they_say() {
         recursive: false,
     });
     pivot(&mut setup);
-    setup.shell("grep ' /tmp ' /proc/self/mountinfo | while read a b c d e f g h; do echo $f $g; done");
+    setup.shell(
+        "grep ' /tmp ' /proc/self/mountinfo | while read a b c d e f g h; do echo $f $g; done",
+    );
     let line = setup.prints();
     let (flags, optional) = line.trim().split_once(' ').unwrap();
     assert_eq!(flags, "ro,nodev,relatime");
@@ -145,7 +180,10 @@ fn reattribute_wants_a_mount() {
         clear: 0,
         recursive: true,
     });
-    assert_eq!(setup.fails().failure(), failure(step, Op::MountSetattr, libc::EINVAL, "/tmp"));
+    assert_eq!(
+        setup.fails().failure(),
+        failure(step, Op::MountSetattr, libc::EINVAL, "/tmp")
+    );
 }
 
 #[test]
@@ -163,7 +201,10 @@ fn another_directory_at_the_roots_path_is_refused() {
         propagation: 0,
     });
     let text = other.path().to_str().unwrap();
-    assert_eq!(setup.fails().failure(), failure(step, Op::Changed, libc::ENOENT, text));
+    assert_eq!(
+        setup.fails().failure(),
+        failure(step, Op::Changed, libc::ENOENT, text)
+    );
 }
 
 /// Leaves the host in one of the three ways and tells what the payload sees of it.
@@ -260,7 +301,7 @@ fn hundreds_of_mounts_fit_into_the_limit_of_files() {
         soft: 100,
         hard: 100,
     });
-    setup.shell("grep -c ' /tmp/' /proc/self/mountinfo");
+    setup.shell("grep -c ' /tmp/[0-9]' /proc/self/mountinfo");
     assert_eq!(setup.prints(), format!("{MOUNTS}\n"));
 }
 
@@ -298,5 +339,8 @@ fn a_tree_can_be_opened_by_the_init_program() {
         path: c"/no/such",
         recursive: false,
     });
-    assert_eq!(setup.fails().failure(), failure(step, Op::OpenTree, libc::ENOENT, "/no/such"));
+    assert_eq!(
+        setup.fails().failure(),
+        failure(step, Op::OpenTree, libc::ENOENT, "/no/such")
+    );
 }

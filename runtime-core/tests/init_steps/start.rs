@@ -12,7 +12,9 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use crate::harness::{Running, Setup, clone_tree, list, path_text, pivot, privileged, receive, rootfs};
+use crate::harness::{
+    Running, Setup, clone_tree, list, path_text, pivot, privileged, receive, rootfs,
+};
 use crate::program::{Gate, List, Numbers, Op, Report, Step};
 
 fn new_socket() -> OwnedFd {
@@ -85,16 +87,26 @@ fn start_is_a_connection_that_ends_with_the_exec() {
     }
     let (root, directory) = (rootfs(), tempfile::tempdir().unwrap());
     let address = directory.path().join("start");
-    let running = waiting(root.path(), &address, 0, "pwd; for f in /proc/self/fd/*; do echo $f; done");
+    let running = waiting(
+        root.path(),
+        &address,
+        0,
+        "pwd; for f in /proc/self/fd/*; do echo $f; done",
+    );
     running.expect_gate(Gate::Ready);
     assert!(running.receive().is_none(), "the control socket is closed");
 
     let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     let resident: u32 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     println!("waiting for start: {resident} KiB resident");
     assert!(resident <= 64, "{resident} KiB");
-    let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
+    let open = fs::read_dir(format!("/proc/{}/fd", running.pid()))
+        .unwrap()
+        .count();
     assert_eq!(open, 5, "three streams, the listener, one kept slot");
 
     let start = new_socket();
@@ -104,7 +116,10 @@ fn start_is_a_connection_that_ends_with_the_exec() {
     assert!(status.success());
     // The shell itself has the directory open while it looks.
     let output = output.replace("/proc/self/fd/3\n", "");
-    assert_eq!(output, "/tmp\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n");
+    assert_eq!(
+        output,
+        "/tmp\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n"
+    );
 }
 
 #[test]
@@ -120,7 +135,10 @@ fn the_exec_error_goes_to_start() {
     let start = new_socket();
     connect(start.as_raw_fd(), &UnixAddr::new(&address).unwrap()).unwrap();
     let message = receive(&start).expect("a failure");
-    assert_eq!((message.report.op, message.report.errno), (Op::Execute as u32, libc::ENOENT));
+    assert_eq!(
+        (message.report.op, message.report.errno),
+        (Op::Execute as u32, libc::ENOENT)
+    );
     assert_eq!(message.text, "/bin/sh");
     assert!(receive(&start).is_none());
     assert_eq!(running.end().0.code(), Some(1));
@@ -186,20 +204,32 @@ fn a_respawned_process_is_in_the_joined_namespace() {
     });
     let running = setup.start();
     let message = running.receive().expect("a report");
-    assert_eq!((message.report.tag, message.fds.len()), (Report::RESPAWNED, 1));
+    assert_eq!(
+        (message.report.tag, message.fds.len()),
+        (Report::RESPAWNED, 1)
+    );
     let pid = i32::try_from(message.report.detail).unwrap();
     running.expect_gate(Gate::Mounted);
     // It leads its own session.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    assert_eq!((fields[1], fields[3]), (std::process::id().to_string().as_str(), pid.to_string().as_str()));
+    assert_eq!(
+        (fields[1], fields[3]),
+        (
+            std::process::id().to_string().as_str(),
+            pid.to_string().as_str()
+        )
+    );
     running.go(b"go");
     assert!(running.receive().is_none());
     let (status, output) = running.end();
     assert!(status.success(), "the old process: {status}");
     assert!(output.trim().parse::<u32>().unwrap() < 10, "{output}");
     let ended = waitid(Id::PIDFd(message.fds[0].as_fd()), WaitPidFlag::WEXITED).unwrap();
-    assert_eq!(ended, WaitStatus::Exited(nix::unistd::Pid::from_raw(pid), 7));
+    assert_eq!(
+        ended,
+        WaitStatus::Exited(nix::unistd::Pid::from_raw(pid), 7)
+    );
     holder.kill().unwrap();
     holder.wait().unwrap();
 }
@@ -216,5 +246,8 @@ fn a_wrong_namespace_is_an_error() {
         kinds: u32::try_from(libc::CLONE_NEWNET).unwrap(),
     });
     let message = setup.fails();
-    assert_eq!(message.failure(), crate::harness::failure(step, Op::Setns, libc::EINVAL, ""));
+    assert_eq!(
+        message.failure(),
+        crate::harness::failure(step, Op::Setns, libc::EINVAL, "")
+    );
 }
