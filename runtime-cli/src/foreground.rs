@@ -1,7 +1,7 @@
 //! Waiting for a program in the foreground: its end, signals to pass on, its terminal.
 
 use std::io::{stdin, stdout};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use coracle::{Error, ExitStatus};
 use nix::errno::Errno;
@@ -30,9 +30,8 @@ pub(crate) trait Program {
 pub(crate) fn attend(
     program: &dyn Program,
     signals: &Signals,
-    console: Option<OwnedFd>,
+    mut relay: Option<Relay>,
 ) -> Result<u8, Error> {
-    let mut relay = console.map(Relay::new).transpose()?;
     if let Some(pidfd) = program.pidfd() {
         while !turn(program, pidfd, signals, relay.as_mut())? {}
     }

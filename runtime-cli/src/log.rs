@@ -89,12 +89,7 @@ impl Log {
     fn write(&self, level: &str, msg: &str, details: Details<'_>) {
         let time = time_text(SystemTime::now());
         let mut line = if self.json {
-            let record = Record {
-                level,
-                msg,
-                time: &time,
-                details,
-            };
+            let record = Record { level, msg, time: &time, details };
             serde_json::to_string(&record).unwrap_or_default()
         } else {
             format!("time={} level={level} msg={}", quoted(&time), quoted(msg))
@@ -162,19 +157,15 @@ struct Details<'a> {
 impl<'a> Details<'a> {
     fn of(failure: &'a Failure) -> Self {
         match failure {
-            Failure::Usage(usage) | Failure::Option(usage) => Self {
-                code: Some("usage"),
-                hint: usage.hint.as_deref(),
-                ..Self::default()
-            },
+            Failure::Usage(usage) | Failure::Option(usage) => {
+                Self { code: Some("usage"), hint: usage.hint.as_deref(), ..Self::default() }
+            }
             Failure::Operation(error) => Self {
                 code: Some(error.kind().name()),
                 step: error.step(),
                 field: error.field(),
                 // JSON text is UTF-8 only.
-                path: error
-                    .path()
-                    .map(|path| path.to_string_lossy().as_ref().into()),
+                path: error.path().map(|path| path.to_string_lossy().as_ref().into()),
                 line: error.position().map(|position| position.line),
                 column: error.position().map(|position| position.column),
                 errno: error.errno(),
@@ -212,9 +203,7 @@ fn quoted(text: &str) -> String {
 
 /// The time as RFC 3339 in UTC, with seconds.
 fn time_text(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs());
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date_of(days);
     let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
@@ -284,12 +273,8 @@ mod tests {
                 .with_field("mounts[0]")
                 .with_path("/a"),
         );
-        let record = Record {
-            level: "error",
-            msg: "a\nb",
-            time: "now",
-            details: Details::of(&failure),
-        };
+        let record =
+            Record { level: "error", msg: "a\nb", time: "now", details: Details::of(&failure) };
         assert_eq!(
             serde_json::to_string(&record).expect("json"),
             "{\"level\":\"error\",\"msg\":\"a\\nb\",\"time\":\"now\",\"code\":\"system\",\

@@ -73,17 +73,9 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            ["ID".to_owned(), "PID".to_owned()],
-            ["a-long-identifier".to_owned(), "1".to_owned()],
-        ];
-        assert_eq!(
-            columns(&rows),
-            "ID                  PID\na-long-identifier   1\n"
-        );
-        assert_eq!(
-            columns(&[["ID".to_owned(), "x".to_owned()]]),
-            "ID          x\n"
-        );
+        let rows =
+            [["ID".to_owned(), "PID".to_owned()], ["a-long-identifier".to_owned(), "1".to_owned()]];
+        assert_eq!(columns(&rows), "ID                  PID\na-long-identifier   1\n");
+        assert_eq!(columns(&[["ID".to_owned(), "x".to_owned()]]), "ID          x\n");
     }
 }

@@ -32,10 +32,7 @@ fn given(root: &Path) -> Result<PathBuf, Error> {
         .map_err(|source| Error::io("resolve the state root", &source).with_path(root))?;
     if root.parent().is_none() {
         // Every directory of the host would look like a container.
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "the state root must not be /",
-        ));
+        return Err(Error::new(ErrorKind::Unsupported, "the state root must not be /"));
     }
     Ok(root)
 }

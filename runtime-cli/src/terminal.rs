@@ -1,17 +1,18 @@
 //! The relay between this command's terminal and the one of the container.
 
-use std::io::{IsTerminal, Stdin, stderr, stdin, stdout};
+use std::io::{Stdin, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coracle::Error;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::winsize;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{read, write};
 
-use crate::window::copy_size;
+use crate::window;
 
 /// A pipe or terminal that polls as writable takes at least this much without blocking.
 const CHUNK: usize = 4096;
@@ -39,26 +40,16 @@ impl Relay {
         // Neither side may block the other, nor the waiting for signals and for the end.
         fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::system("prepare the terminal", errno as i32))?;
-        let relay = Self {
-            master,
-            input: Pump::new(),
-            output: Pump::new(),
-            _raw: Raw::enter(),
-        };
+        let relay = Self { master, input: Pump::new(), output: Pump::new(), _raw: Raw::enter() };
         relay.resize();
         Ok(relay)
     }
 
     /// Gives the container's terminal the size of this one.
     pub(crate) fn resize(&self) {
-        // Without a terminal of its own the command has no size to pass on.
-        let _ = if stdin().is_terminal() {
-            copy_size(stdin(), &self.master)
-        } else if stdout().is_terminal() {
-            copy_size(stdout(), &self.master)
-        } else {
-            copy_size(stderr(), &self.master)
-        };
+        if let Some(size) = own_size() {
+            let _ = window::resize(&self.master, size);
+        }
     }
 
     /// What to wait for: the descriptors and events of input and output.
@@ -68,10 +59,7 @@ impl Relay {
         stdout: BorrowedFd<'a>,
     ) -> [Option<PollFd<'a>>; 2] {
         let master = self.master.as_fd();
-        [
-            self.input.interest(stdin, master),
-            self.output.interest(master, stdout),
-        ]
+        [self.input.interest(stdin, master), self.output.interest(master, stdout)]
     }
 
     /// Moves what can be moved without blocking, in the ready directions.
@@ -107,6 +95,12 @@ impl Relay {
     }
 }
 
+/// The size of the terminal that this command runs in, if it runs in one.
+pub(crate) fn own_size() -> Option<winsize> {
+    let size = window::size(stdin()).or_else(|_| window::size(stdout()));
+    size.or_else(|_| window::size(stderr())).ok()
+}
+
 /// One direction: bytes that were read and not written yet.
 #[derive(Debug)]
 struct Pump {
@@ -118,12 +112,7 @@ struct Pump {
 
 impl Pump {
     const fn new() -> Self {
-        Self {
-            buffer: [0; CHUNK],
-            first: 0,
-            end: 0,
-            open: true,
-        }
+        Self { buffer: [0; CHUNK], first: 0, end: 0, open: true }
     }
 
     fn pending(&self) -> &[u8] {

@@ -50,30 +50,14 @@ fn failures_end_with_255() {
     let error = bundle.fail(255, &["exec", "missing", "true"]);
     assert!(error.contains("does not exist"), "{error}");
     let error = bundle.fail(255, &["exec", id, "no-such-program"]);
-    assert!(
-        error.contains("executable file not found in $PATH"),
-        "{error}"
-    );
+    assert!(error.contains("executable file not found in $PATH"), "{error}");
     let error = bundle.fail(255, &["exec", id, "/no/such/program"]);
     assert!(error.contains("no such file or directory"), "{error}");
     let error = bundle.fail(255, &["exec", id, "/etc"]);
-    assert!(
-        error.contains("is a directory") || error.contains("permission denied"),
-        "{error}"
-    );
+    assert!(error.contains("is a directory") || error.contains("permission denied"), "{error}");
     let error = bundle.fail(255, &["exec", id]);
     assert!(error.contains("args cannot be empty"), "{error}");
-    for user in [
-        "root",
-        "",
-        "-1",
-        "+1",
-        "4294967295",
-        "4294967296",
-        "0x1",
-        "1:",
-        "1:root",
-    ] {
+    for user in ["root", "", "-1", "+1", "4294967295", "4294967296", "0x1", "1:", "1:root"] {
         let error = bundle.fail(255, &["exec", "--user", user, id, "true"]);
         assert!(error.contains("is not a number"), "{user}: {error}");
     }
@@ -87,20 +71,11 @@ fn options_change_the_recorded_settings() {
     let Some(bundle) = running() else {
         return;
     };
-    assert_eq!(
-        said(&bundle, &[], "echo $A$B; pwd"),
-        "recordedrecorded\n/\n"
-    );
-    assert_eq!(
-        said(&bundle, &["-e", "A=x", "--env=C=y"], "echo $A$B$C"),
-        "xrecordedy\n"
-    );
+    assert_eq!(said(&bundle, &[], "echo $A$B; pwd"), "recordedrecorded\n/\n");
+    assert_eq!(said(&bundle, &["-e", "A=x", "--env=C=y"], "echo $A$B$C"), "xrecordedy\n");
     assert_eq!(said(&bundle, &["--cwd", "/etc"], "pwd"), "/etc\n");
-    let ids = said(
-        &bundle,
-        &["-u", "5:6", "-g", "7", "--additional-gids", "8"],
-        "id -u; id -g; id -G",
-    );
+    let ids =
+        said(&bundle, &["-u", "5:6", "-g", "7", "--additional-gids", "8"], "id -u; id -g; id -G");
     assert_eq!(ids, "5\n6\n6 7 8\n");
     let status = said(&bundle, &["--cap", "sys_time"], "cat /proc/self/status");
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
@@ -114,16 +89,7 @@ fn words_after_the_container_belong_to_the_command() {
     let Some(bundle) = running() else {
         return;
     };
-    let text = bundle.succeed(&[
-        "exec",
-        &bundle.id,
-        "sh",
-        "-c",
-        "echo $1 $2",
-        "-d",
-        "--tty",
-        "-h",
-    ]);
+    let text = bundle.succeed(&["exec", &bundle.id, "sh", "-c", "echo $1 $2", "-d", "--tty", "-h"]);
     assert_eq!(text, "--tty -h\n");
 }
 
@@ -159,10 +125,7 @@ fn a_process_file_replaces_the_program_and_keeps_the_cage() {
     assert_eq!(field("CapBnd:"), "0000000020000420");
     let pid = bundle.path("pid");
     bundle.succeed(&["exec", "-p", &file, "--pid-file", &pid, &bundle.id]);
-    fs::read_to_string(pid)
-        .expect("a pid file")
-        .parse::<i32>()
-        .expect("a number");
+    fs::read_to_string(pid).expect("a pid file").parse::<i32>().expect("a number");
 }
 
 #[test]
@@ -174,11 +137,7 @@ fn a_detached_process_goes_on() {
     let arguments = ["exec", "-d", "--pid-file", &pid, &bundle.id, "sleep", "100"];
     let mut command = bundle.command(&arguments);
     let null = std::process::Stdio::null;
-    let status = command
-        .stdout(null())
-        .stderr(null())
-        .status()
-        .expect("coracle runs");
+    let status = command.stdout(null()).stderr(null()).status().expect("coracle runs");
     assert!(status.success());
     let pid = fs::read_to_string(pid).expect("a pid file");
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).expect("a process");

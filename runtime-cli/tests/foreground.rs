@@ -17,6 +17,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 
 use bundle::{Bundle, await_true};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -55,19 +56,13 @@ fn standard_streams_are_those_of_the_command() {
         return;
     };
     let mut command = bundle.command(&["run", &bundle.id]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("coracle runs");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(b"hello").expect("a reader");
     drop(stdin);
     let output = child.wait_with_output().expect("an end");
-    assert_eq!(
-        (&output.stdout[..], &output.stderr[..]),
-        (&b"hello"[..], &b"err\n"[..])
-    );
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"hello"[..], &b"err\n"[..]));
 }
 
 #[test]
@@ -75,10 +70,7 @@ fn signals_reach_the_program() {
     let Some(bundle) = Bundle::new("trap 'exit 5' TERM; while :; do sleep 0.05; done") else {
         return;
     };
-    let mut child = bundle
-        .command(&["run", &bundle.id])
-        .spawn()
-        .expect("coracle runs");
+    let mut child = bundle.command(&["run", &bundle.id]).spawn().expect("coracle runs");
     bundle.await_status("running");
     // The shell may not have set its trap yet.
     await_true("the end", || {
@@ -93,10 +85,7 @@ fn death_by_a_signal_is_128_and_its_number() {
     let Some(bundle) = Bundle::new("while :; do sleep 1; done") else {
         return;
     };
-    let mut child = bundle
-        .command(&["run", &bundle.id])
-        .spawn()
-        .expect("coracle runs");
+    let mut child = bundle.command(&["run", &bundle.id]).spawn().expect("coracle runs");
     bundle.await_status("running");
     bundle.succeed(&["kill", &bundle.id, "KILL"]);
     assert_eq!(child.wait().expect("an end").code(), Some(137));
@@ -111,17 +100,9 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
-        let size = Winsize {
-            ws_row: 33,
-            ws_col: 99,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: 33, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).expect("a terminal");
-        Self {
-            master: pty.master.into(),
-            slave: pty.slave,
-        }
+        Self { master: pty.master.into(), slave: pty.slave }
     }
 
     fn attach(&self, command: &mut Command) {
@@ -134,6 +115,9 @@ impl Screen {
         let mut all = String::new();
         let mut buffer = [0; 512];
         while !all.contains(text) {
+            let mut wait = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut wait, PollTimeout::from(10_000_u16)).expect("an answer");
+            assert_ne!(ready, 0, "waited for {text:?} after {all:?}");
             let count = self.master.read(&mut buffer).expect("output");
             all.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
@@ -171,10 +155,12 @@ fn exec_with_a_terminal() {
     };
     bundle.start_waiting();
     let mut screen = Screen::new();
-    let mut command = bundle.command(&["exec", "-t", &bundle.id, "sh", "-c", "tty; exit 6"]);
+    let mut command =
+        bundle.command(&["exec", "-t", &bundle.id, "sh", "-c", "tty; stty size; exit 6"]);
     screen.attach(&mut command);
     let mut child = command.spawn().expect("coracle runs");
-    screen.read_until("/dev/pts/");
+    let text = screen.read_until("33 99");
+    assert!(text.contains("/dev/pts/"), "{text}");
     assert_eq!(child.wait().expect("an end").code(), Some(6));
     assert!(!screen.is_raw());
 }
@@ -213,14 +199,6 @@ fn descriptors_of_a_service_manager_are_passed() {
         bundle.path(""),
         bundle.id
     );
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(script)
-        .output()
-        .expect("a shell");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "1 1\na\nb\n",
-        "{output:?}"
-    );
+    let output = Command::new("sh").arg("-c").arg(script).output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 1\na\nb\n", "{output:?}");
 }

@@ -1,11 +1,6 @@
 //! Where failures are reported, and how: the formats that engines read.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,17 +50,11 @@ fn a_log_file_gets_one_json_record_and_stderr_the_plain_text() {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), times, "appended: {text}");
         let last = lines[times - 1];
-        assert!(
-            last.starts_with("{\"level\":\"error\",\"msg\":\"flag provided"),
-            "{last}"
-        );
+        assert!(last.starts_with("{\"level\":\"error\",\"msg\":\"flag provided"), "{last}");
         let record: Value = serde_json::from_str(last).expect("a JSON record");
         assert_eq!(record["code"], "usage");
         assert_eq!(record["hint"], "see coracle help state");
-        assert_eq!(
-            stderr(&output).trim_end(),
-            record["msg"].as_str().expect("msg")
-        );
+        assert_eq!(stderr(&output).trim_end(), record["msg"].as_str().expect("msg"));
         let time = record["time"].as_str().expect("time");
         assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
     }
@@ -94,10 +83,7 @@ fn without_a_log_file_the_record_goes_to_stderr_once() {
         assert!(output.stdout.is_empty());
         let text = stderr(&output);
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(
-            text.contains(" level=error msg=\"unknown command"),
-            "{text}"
-        );
+        assert!(text.contains(" level=error msg=\"unknown command"), "{text}");
     }
     let output = coracle(&["--log-format", "json", "nothing"]);
     let record: Value = serde_json::from_slice(&output.stderr).expect("a JSON record");

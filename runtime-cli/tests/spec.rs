@@ -1,11 +1,6 @@
 //! `spec` and `--version`.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -77,11 +72,7 @@ fn never_overwrites() {
     let bundle = directory.0.display().to_string();
     let spec = |more: &[&str]| {
         let mut command = Command::new(CORACLE);
-        command
-            .args(["spec", "-b", &bundle])
-            .args(more)
-            .output()
-            .expect("coracle runs")
+        command.args(["spec", "-b", &bundle]).args(more).output().expect("coracle runs")
     };
     assert!(spec(&[]).status.success());
     let path = directory.0.join("config.json");
@@ -89,10 +80,7 @@ fn never_overwrites() {
     let again = spec(&["--rootless"]);
     assert_eq!(again.status.code(), Some(1));
     let error = String::from_utf8_lossy(&again.stderr);
-    assert!(
-        error.contains("config.json") && error.contains("remove it first"),
-        "{error}"
-    );
+    assert!(error.contains("config.json") && error.contains("remove it first"), "{error}");
     assert_eq!(fs::read(&path).expect("config.json"), before);
     let config: Value = serde_json::from_slice(&before).expect("JSON");
     assert_eq!(config["ociVersion"], "1.3.0");
@@ -104,15 +92,9 @@ fn the_version_goes_by_the_name_of_the_program() {
     let directory = Directory::new("version");
     let runc = directory.0.join("runc");
     symlink(CORACLE, &runc).expect("a link");
-    for (program, start) in [
-        (Path::new(CORACLE), "coracle version "),
-        (&runc, "runc version "),
-    ] {
+    for (program, start) in [(Path::new(CORACLE), "coracle version "), (&runc, "runc version ")] {
         for flag in ["--version", "-v"] {
-            let output = Command::new(program)
-                .arg(flag)
-                .output()
-                .expect("coracle runs");
+            let output = Command::new(program).arg(flag).output().expect("coracle runs");
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(text.starts_with(start), "{text}");
             assert!(text.ends_with("\nspec: 1.3.0\n"), "{text}");

@@ -22,14 +22,10 @@ fn program_help(out: &mut String) {
         "coracle - run containers from OCI bundles\n\n\
          Usage:\n  coracle [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n",
     );
-    let commands = COMMANDS
-        .iter()
-        .map(|command| (command.name.to_owned(), command.about));
+    let commands = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about));
     list(
         out,
-        &commands
-            .chain([("help".to_owned(), "show the help of a command")])
-            .collect::<Vec<_>>(),
+        &commands.chain([("help".to_owned(), "show the help of a command")]).collect::<Vec<_>>(),
     );
     out.push_str("\nOptions:\n");
     flags(out, GLOBAL_FLAGS);
@@ -37,11 +33,7 @@ fn program_help(out: &mut String) {
 
 fn command_help(out: &mut String, command: &Command) {
     let (name, about) = (command.name, command.about);
-    let gap = if command.arguments.is_empty() {
-        ""
-    } else {
-        " "
-    };
+    let gap = if command.arguments.is_empty() { "" } else { " " };
     let arguments = command.arguments;
     // Writing to a string cannot fail.
     let _ = write!(
@@ -57,10 +49,7 @@ fn command_help(out: &mut String, command: &Command) {
 }
 
 fn flags(out: &mut String, flags: &[Flag]) {
-    let rows: Vec<_> = flags
-        .iter()
-        .map(|flag| (spelling(flag), flag.help))
-        .collect();
+    let rows: Vec<_> = flags.iter().map(|flag| (spelling(flag), flag.help)).collect();
     list(out, &rows);
 }
 

@@ -26,11 +26,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-            status: 1,
-        }
+        Self { message: message.into(), hint: None, status: 1 }
     }
 
     fn see_help_of(mut self, command: Option<&Command>) -> Self {
@@ -97,9 +93,7 @@ impl Matches {
             "--{long} is not in the table"
         );
         let options = self.options.iter();
-        options
-            .filter(move |(name, _)| *name == long)
-            .map(|(_, value)| value.as_os_str())
+        options.filter(move |(name, _)| *name == long).map(|(_, value)| value.as_os_str())
     }
 
     /// The last value of an option, as text.
@@ -122,8 +116,7 @@ impl Matches {
         let Some(text) = self.text(long)? else {
             return Ok(N::default());
         };
-        text.parse()
-            .map_err(|_| Usage::new(format!("--{long}: {text:?} is not a number in range")))
+        text.parse().map_err(|_| Usage::new(format!("--{long}: {text:?} is not a number in range")))
     }
 
     /// The argument at this place, as text.
@@ -139,9 +132,7 @@ impl Matches {
 }
 
 fn utf8<'a>(name: &str, value: &'a OsStr) -> Result<&'a str, Usage> {
-    value
-        .to_str()
-        .ok_or_else(|| Usage::new(format!("{name}: {value:?} is not valid UTF-8")))
+    value.to_str().ok_or_else(|| Usage::new(format!("{name}: {value:?} is not valid UTF-8")))
 }
 
 /// Reads the argument vector, without the program's name.
@@ -187,11 +178,7 @@ fn parse_command(parser: &mut lexopt::Parser, name: &OsStr) -> Result<Request, U
         return parse_help(parser);
     }
     let command = find(&name)?;
-    let mut matches = Matches {
-        command,
-        options: Vec::new(),
-        arguments: Vec::new(),
-    };
+    let mut matches = Matches { command, options: Vec::new(), arguments: Vec::new() };
     let fault = |usage: Usage| usage.see_help_of(Some(command));
     loop {
         match next_item(parser, command.flags).map_err(fault)? {
@@ -240,9 +227,7 @@ fn check_count(command: &Command, count: usize) -> Result<(), Usage> {
         (least, _) if count < least => format!("a minimum of {least}"),
         (_, most) => format!("a maximum of {most}"),
     };
-    Err(Usage::new(format!(
-        "coracle: \"{name}\" requires {rule} argument(s)"
-    )))
+    Err(Usage::new(format!("coracle: \"{name}\" requires {rule} argument(s)")))
 }
 
 fn take_rest(parser: &mut lexopt::Parser, into: &mut Vec<OsString>) {
@@ -265,17 +250,13 @@ fn next_item(parser: &mut lexopt::Parser, flags: &'static [Flag]) -> Result<Opti
     if let Some(item) = take_long(parser, flags)? {
         return Ok(Some(item));
     }
-    let (flag, spelled) = match parser
-        .next()
-        .map_err(|error| Usage::new(error.to_string()))?
-    {
+    let (flag, spelled) = match parser.next().map_err(|error| Usage::new(error.to_string()))? {
         None => return Ok(None),
         Some(Arg::Value(value)) => return Ok(Some(Item::Argument(value))),
         Some(Arg::Long(long)) => return Err(unknown(&format!("--{long}"))),
-        Some(Arg::Short(short)) => (
-            flags.iter().find(|flag| flag.short == Some(short)),
-            format!("-{short}"),
-        ),
+        Some(Arg::Short(short)) => {
+            (flags.iter().find(|flag| flag.short == Some(short)), format!("-{short}"))
+        }
     };
     let flag = flag.ok_or_else(|| unknown(&spelled))?;
     let value = if flag.value.is_none() {
@@ -324,10 +305,7 @@ fn truth(flag: &Flag, value: &OsStr) -> Result<&'static str, Usage> {
     match value.as_bytes() {
         b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Ok("true"),
         b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Ok("false"),
-        _ => Err(Usage::new(format!(
-            "--{}: {value:?} is neither true nor false",
-            flag.long
-        ))),
+        _ => Err(Usage::new(format!("--{}: {value:?} is neither true nor false", flag.long))),
     }
 }
 
@@ -388,10 +366,7 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
-        line.split(' ')
-            .filter(|word| !word.is_empty())
-            .map(OsString::from)
-            .collect()
+        line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect()
     }
 
     fn matches(line: &str) -> Matches {
@@ -499,53 +474,21 @@ mod tests {
             ("--foo state c", "flag provided but not defined: --foo", 1),
             ("state --foo c", "flag provided but not defined: --foo", 1),
             ("state -x c", "flag provided but not defined: -x", 1),
-            (
-                "state --root /r c",
-                "flag provided but not defined: --root",
-                1,
-            ),
+            ("state --root /r c", "flag provided but not defined: --root", 1),
             ("create --bundle", "flag needs an argument: --bundle", 1),
             ("create -b", "flag needs an argument: --bundle", 1),
-            (
-                "run --detach=maybe c",
-                "--detach: \"maybe\" is neither true nor false",
-                1,
-            ),
-            (
-                "create",
-                "coracle: \"create\" requires exactly 1 argument(s)",
-                1,
-            ),
-            (
-                "create a b",
-                "coracle: \"create\" requires exactly 1 argument(s)",
-                1,
-            ),
-            (
-                "exec",
-                "coracle: \"exec\" requires a minimum of 1 argument(s)",
-                1,
-            ),
-            (
-                "kill a b c",
-                "coracle: \"kill\" requires a maximum of 2 argument(s)",
-                1,
-            ),
-            (
-                "list a",
-                "coracle: \"list\" requires exactly 0 argument(s)",
-                1,
-            ),
+            ("run --detach=maybe c", "--detach: \"maybe\" is neither true nor false", 1),
+            ("create", "coracle: \"create\" requires exactly 1 argument(s)", 1),
+            ("create a b", "coracle: \"create\" requires exactly 1 argument(s)", 1),
+            ("exec", "coracle: \"exec\" requires a minimum of 1 argument(s)", 1),
+            ("kill a b c", "coracle: \"kill\" requires a maximum of 2 argument(s)", 1),
+            ("list a", "coracle: \"list\" requires exactly 0 argument(s)", 1),
             ("--log-format xml state c", "invalid log-format: xml", 1),
             ("--cgroup-manager x state c", "invalid cgroup-manager: x", 1),
             ("--rootless maybe state c", "invalid rootless: maybe", 1),
         ] {
             let usage = usage(line);
-            assert_eq!(
-                (usage.message.as_str(), usage.status),
-                (message, status),
-                "{line}"
-            );
+            assert_eq!((usage.message.as_str(), usage.status), (message, status), "{line}");
         }
     }
 
@@ -566,18 +509,9 @@ mod tests {
     #[test]
     fn help_and_version() {
         for line in ["", "--help", "-h", "-help", "help", "h", "--debug help"] {
-            assert!(
-                matches!(parse(words(line)).1, Ok(Request::Help(None))),
-                "{line}"
-            );
+            assert!(matches!(parse(words(line)).1, Ok(Request::Help(None))), "{line}");
         }
-        for line in [
-            "help exec",
-            "exec --help",
-            "exec -h",
-            "exec -help",
-            "h exec",
-        ] {
+        for line in ["help exec", "exec --help", "exec -h", "exec -help", "h exec"] {
             let request = parse(words(line)).1;
             assert!(
                 matches!(request, Ok(Request::Help(Some(command))) if command.name == "exec"),
@@ -585,10 +519,7 @@ mod tests {
             );
         }
         for line in ["--version", "-v", "-version", "--debug -v"] {
-            assert!(
-                matches!(parse(words(line)).1, Ok(Request::Version)),
-                "{line}"
-            );
+            assert!(matches!(parse(words(line)).1, Ok(Request::Version)), "{line}");
         }
     }
 
@@ -599,10 +530,7 @@ mod tests {
         assert_eq!(three.number::<u32>("preserve-fds"), Ok(3));
         for wrong in ["-1", "x", "", "4294967296"] {
             let line = format!("create --preserve-fds={wrong} c");
-            assert!(
-                matches(&line).number::<u32>("preserve-fds").is_err(),
-                "{wrong}"
-            );
+            assert!(matches(&line).number::<u32>("preserve-fds").is_err(), "{wrong}");
         }
     }
 

@@ -32,21 +32,11 @@ pub(crate) struct Flag {
 
 impl Flag {
     const fn switch(long: &'static str, help: &'static str) -> Self {
-        Self {
-            long,
-            short: None,
-            value: None,
-            help,
-        }
+        Self { long, short: None, value: None, help }
     }
 
     const fn value(long: &'static str, value: &'static str, help: &'static str) -> Self {
-        Self {
-            long,
-            short: None,
-            value: Some(value),
-            help,
-        }
+        Self { long, short: None, value: Some(value), help }
     }
 
     const fn or(mut self, short: char) -> Self {
@@ -107,25 +97,10 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         "keep the state of containers in DIR (default /run/coracle, or $XDG_RUNTIME_DIR/coracle \
          when not root); best on a tmpfs",
     ),
-    Flag::value(
-        "log",
-        "FILE",
-        "append the log to FILE (default: standard error)",
-    ),
-    Flag::value(
-        "log-format",
-        "FORMAT",
-        "write the log as text (default) or json",
-    ),
-    Flag::value(
-        "log-level",
-        "LEVEL",
-        "log error, warning, info (default) or debug",
-    ),
-    Flag::switch(
-        "debug",
-        "log what is being done, the same as --log-level debug",
-    ),
+    Flag::value("log", "FILE", "append the log to FILE (default: standard error)"),
+    Flag::value("log-format", "FORMAT", "write the log as text (default) or json"),
+    Flag::value("log-level", "LEVEL", "log error, warning, info (default) or debug"),
+    Flag::switch("debug", "log what is being done, the same as --log-level debug"),
     Flag::value(
         "cgroup-manager",
         "NAME",
@@ -143,37 +118,20 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
 ];
 
 const HELP: Flag = Flag::switch("help", "show this help").or('h');
-const BUNDLE: Flag = Flag::value(
-    "bundle",
-    "DIR",
-    "the directory with config.json (default: the current one)",
-)
-.or('b');
-const CONFIG: Flag = Flag::value(
-    "config",
-    "FILE",
-    "read this file instead of the bundle's config.json",
-)
-.or('f');
-const CONSOLE_SOCKET: Flag = Flag::value(
-    "console-socket",
-    "PATH",
-    "send the terminal's master end to this AF_UNIX socket",
-);
-const PIDFD_SOCKET: Flag = Flag::value(
-    "pidfd-socket",
-    "PATH",
-    "send a pidfd of the process to this AF_UNIX socket",
-);
+const BUNDLE: Flag =
+    Flag::value("bundle", "DIR", "the directory with config.json (default: the current one)")
+        .or('b');
+const CONFIG: Flag =
+    Flag::value("config", "FILE", "read this file instead of the bundle's config.json").or('f');
+const CONSOLE_SOCKET: Flag =
+    Flag::value("console-socket", "PATH", "send the terminal's master end to this AF_UNIX socket");
+const PIDFD_SOCKET: Flag =
+    Flag::value("pidfd-socket", "PATH", "send a pidfd of the process to this AF_UNIX socket");
 const PID_FILE: Flag = Flag::value("pid-file", "FILE", "write the process id to FILE");
-const NO_PIVOT: Flag = Flag::switch(
-    "no-pivot",
-    "move the root mount instead of pivot_root; for a root on a ramdisk",
-);
-const NO_NEW_KEYRING: Flag = Flag::switch(
-    "no-new-keyring",
-    "keep the caller's session keyring instead of making one",
-);
+const NO_PIVOT: Flag =
+    Flag::switch("no-pivot", "move the root mount instead of pivot_root; for a root on a ramdisk");
+const NO_NEW_KEYRING: Flag =
+    Flag::switch("no-new-keyring", "keep the caller's session keyring instead of making one");
 const PRESERVE_FDS: Flag = Flag::value(
     "preserve-fds",
     "N",
@@ -182,9 +140,8 @@ const PRESERVE_FDS: Flag = Flag::value(
 const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").or('f');
 
 /// Every command, in the order of the help.
-pub(crate) const COMMANDS: &[Command] = &[
-    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, SPEC, FEATURES, EXPLAIN,
-];
+pub(crate) const COMMANDS: &[Command] =
+    &[CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, SPEC, FEATURES, EXPLAIN];
 
 const CREATE: Command = Command {
     flags: &[
@@ -200,20 +157,12 @@ const CREATE: Command = Command {
     ],
     details: "The container is set up completely, up to the program that config.json names; \
               `start` runs that program.",
-    ..Command::new(
-        Verb::Create,
-        "create",
-        "set a container up without running its program",
-    )
+    ..Command::new(Verb::Create, "create", "set a container up without running its program")
 };
 
 const START: Command = Command {
     flags: &[HELP],
-    ..Command::new(
-        Verb::Start,
-        "start",
-        "run the program of a created container",
-    )
+    ..Command::new(Verb::Start, "start", "run the program of a created container")
 };
 
 const RUN: Command = Command {
@@ -225,10 +174,7 @@ const RUN: Command = Command {
         Flag::switch("detach", "return as soon as the program runs").or('d'),
         Flag::switch("keep", "do not delete the container when its program ends"),
         PID_FILE,
-        Flag::switch(
-            "no-subreaper",
-            "accepted for compatibility; no subreaper is set",
-        ),
+        Flag::switch("no-subreaper", "accepted for compatibility; no subreaper is set"),
         NO_PIVOT,
         NO_NEW_KEYRING,
         PRESERVE_FDS,
@@ -266,10 +212,7 @@ const EXEC: Command = Command {
         PID_FILE,
         PRESERVE_FDS,
         Flag::value("cgroup", "PATH", "join this cgroup below the container's"),
-        Flag::switch(
-            "ignore-paused",
-            "wait in a paused container instead of refusing",
-        ),
+        Flag::switch("ignore-paused", "wait in a paused container instead of refusing"),
         HELP,
     ],
     details: "The process gets the settings that the container's own process was created with; \
@@ -279,27 +222,15 @@ const EXEC: Command = Command {
 
 const STATE: Command = Command {
     flags: &[HELP],
-    ..Command::new(
-        Verb::State,
-        "state",
-        "show the state of a container as JSON",
-    )
+    ..Command::new(Verb::State, "state", "show the state of a container as JSON")
 };
 
 const LIST: Command = Command {
     arguments: "",
     at_least: 0,
     at_most: 0,
-    flags: &[
-        FORMAT,
-        Flag::switch("quiet", "only the names").or('q'),
-        HELP,
-    ],
-    ..Command::new(
-        Verb::List,
-        "list",
-        "list the containers below the state root",
-    )
+    flags: &[FORMAT, Flag::switch("quiet", "only the names").or('q'), HELP],
+    ..Command::new(Verb::List, "list", "list the containers below the state root")
 };
 
 const PS: Command = Command {
@@ -314,28 +245,17 @@ const PS: Command = Command {
 const KILL: Command = Command {
     arguments: "CONTAINER [SIGNAL]",
     at_most: 2,
-    flags: &[
-        Flag::switch("all", "send it to every process of the container").or('a'),
-        HELP,
-    ],
+    flags: &[Flag::switch("all", "send it to every process of the container").or('a'), HELP],
     details: "SIGNAL is a name, with or without SIG, or a number; the default is SIGTERM.",
     ..Command::new(Verb::Kill, "kill", "send a signal to a container's program")
 };
 
 const DELETE: Command = Command {
     flags: &[
-        Flag::switch(
-            "force",
-            "kill it first if it runs; a missing container is no error",
-        )
-        .or('f'),
+        Flag::switch("force", "kill it first if it runs; a missing container is no error").or('f'),
         HELP,
     ],
-    ..Command::new(
-        Verb::Delete,
-        "delete",
-        "remove what is left of a stopped container",
-    )
+    ..Command::new(Verb::Delete, "delete", "remove what is left of a stopped container")
 };
 
 const SPEC: Command = Command {
@@ -356,11 +276,7 @@ const FEATURES: Command = Command {
     at_least: 0,
     at_most: 0,
     flags: &[HELP],
-    ..Command::new(
-        Verb::Features,
-        "features",
-        "show what this runtime supports as JSON",
-    )
+    ..Command::new(Verb::Features, "features", "show what this runtime supports as JSON")
 };
 
 const EXPLAIN: Command = Command {
@@ -375,11 +291,7 @@ const EXPLAIN: Command = Command {
         HELP,
     ],
     details: "Nothing is changed on the host.",
-    ..Command::new(
-        Verb::Explain,
-        "explain",
-        "show the steps that create would take",
-    )
+    ..Command::new(Verb::Explain, "explain", "show the steps that create would take")
 };
 
 #[cfg(test)]
@@ -392,11 +304,7 @@ mod tests {
         for flags in lists.chain([GLOBAL_FLAGS]) {
             for (index, flag) in flags.iter().enumerate() {
                 let rest = &flags[index + 1..];
-                assert!(
-                    rest.iter().all(|other| other.long != flag.long),
-                    "--{}",
-                    flag.long
-                );
+                assert!(rest.iter().all(|other| other.long != flag.long), "--{}", flag.long);
                 let clash = |other: &Flag| flag.short.is_some() && other.short == flag.short;
                 assert!(!rest.iter().any(clash), "-{:?}", flag.short);
             }

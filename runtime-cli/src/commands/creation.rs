@@ -92,11 +92,7 @@ pub(super) fn console(
 
 /// How many descriptors a service manager passed (`sd_listen_fds(3)`).
 pub(super) fn listen_fds() -> u32 {
-    let number = |name| {
-        env::var(name)
-            .ok()
-            .and_then(|value| value.parse::<u32>().ok())
-    };
+    let number = |name| env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
     let mine = env::var_os("LISTEN_PID").is_none() || number("LISTEN_PID") == Some(process::id());
     number("LISTEN_FDS").filter(|_| mine).unwrap_or(0)
 }
@@ -134,26 +130,12 @@ mod tests {
     fn the_terminal_needs_a_socket_exactly_when_nobody_waits() {
         let socket = || Some(PathBuf::from("/s"));
         let fault = |terminal, detached, socket| {
-            console(terminal, detached, socket)
-                .expect_err("refused")
-                .to_string()
+            console(terminal, detached, socket).expect_err("refused").to_string()
         };
-        assert!(matches!(
-            console(true, true, socket()),
-            Ok(ConsoleTarget::Socket(_))
-        ));
-        assert!(matches!(
-            console(true, false, None),
-            Ok(ConsoleTarget::Keep)
-        ));
-        assert!(matches!(
-            console(false, true, None),
-            Ok(ConsoleTarget::None)
-        ));
-        assert!(matches!(
-            console(false, false, None),
-            Ok(ConsoleTarget::None)
-        ));
+        assert!(matches!(console(true, true, socket()), Ok(ConsoleTarget::Socket(_))));
+        assert!(matches!(console(true, false, None), Ok(ConsoleTarget::Keep)));
+        assert!(matches!(console(false, true, None), Ok(ConsoleTarget::None)));
+        assert!(matches!(console(false, false, None), Ok(ConsoleTarget::None)));
         assert!(fault(true, true, None).starts_with("cannot allocate tty if"));
         for (terminal, detached) in [(true, false), (false, true), (false, false)] {
             assert!(fault(terminal, detached, socket()).starts_with("cannot use console socket"));

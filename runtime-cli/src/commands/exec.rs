@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use coracle::spec::{CapabilitySet, Process};
+use coracle::spec::{CapabilitySet, ConsoleSize, Process};
 use coracle::{Error, ExecOptions, ExecProcess, ExitStatus};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,19 +13,24 @@ use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
 use crate::foreground::{self, Program};
 use crate::signals::Signals;
+use crate::terminal::{Relay, own_size};
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
     let container = container(globals, matches)?;
-    let process = process(matches, container.process())?;
+    let mut process = process(matches, container.process())?;
     let detached = matches.switch("detach");
+    if process.terminal && !detached {
+        let size = own_size().map(|size| ConsoleSize { height: size.ws_row, width: size.ws_col });
+        process.console_size = size.or(process.console_size);
+    }
     let options = options(matches, process.terminal, detached)?;
     let signals = (!detached).then(Signals::block).transpose()?;
     let mut running = container.exec(&process, &options)?;
     let Some(signals) = signals else {
         return Ok(0);
     };
-    let console = running.take_console();
-    Ok(foreground::attend(&running, &signals, console)?)
+    let relay = running.take_console().map(Relay::new).transpose()?;
+    Ok(foreground::attend(&running, &signals, relay)?)
 }
 
 fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOptions, Failure> {
@@ -46,10 +51,8 @@ fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOpti
 /// the options.
 fn process(matches: &Matches, recorded: Option<&Process>) -> Result<Process, Failure> {
     // A container without a process has no capabilities to give on.
-    let mut process = recorded.cloned().unwrap_or_else(|| Process {
-        cwd: "/".into(),
-        ..Process::default()
-    });
+    let mut process =
+        recorded.cloned().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
     match matches.path("process") {
         Some(path) => overlay(&mut process, load(&path)?),
         // As with runc, the terminal is asked for by each command.
@@ -134,11 +137,8 @@ fn apply_options(matches: &Matches, process: &mut Process) -> Result<(), Failure
 fn numeric_id(what: &str, text: &str) -> Result<u32, Usage> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|id| digits && *id != u32::MAX);
-    number.ok_or_else(|| {
-        Usage::new(format!(
-            "{what} {text:?} is not a number from 0 to 4294967294"
-        ))
-    })
+    number
+        .ok_or_else(|| Usage::new(format!("{what} {text:?} is not a number from 0 to 4294967294")))
 }
 
 /// Adds to the bounding, effective and permitted sets, and to the ambient set what is inheritable

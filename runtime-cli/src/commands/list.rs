@@ -15,10 +15,7 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
         listed => listed?,
     };
     if matches.switch("quiet") {
-        let names: String = listed
-            .iter()
-            .map(|listed| format!("{}\n", listed.id))
-            .collect();
+        let names: String = listed.iter().map(|listed| format!("{}\n", listed.id)).collect();
         output::text(&names)?;
         return Ok(());
     }

@@ -63,8 +63,5 @@ fn wants_json(matches: &Matches, other: &str) -> Result<bool, Failure> {
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::new(
-        coracle::ErrorKind::Unsupported,
-        format!("{what} is not supported yet"),
-    )
+    Error::new(coracle::ErrorKind::Unsupported, format!("{what} is not supported yet"))
 }

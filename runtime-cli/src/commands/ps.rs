@@ -33,10 +33,7 @@ fn host_processes(matches: &Matches) -> Result<String, Error> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().next().unwrap_or("no message");
-    Err(Error::new(
-        ErrorKind::System,
-        format!("ps failed: {}: {said}", output.status),
-    ))
+    Err(Error::new(ErrorKind::System, format!("ps failed: {}: {said}", output.status)))
 }
 
 /// The head of the table and the rows of these processes.

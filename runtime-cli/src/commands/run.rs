@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::foreground::{self, Program};
 use crate::root;
 use crate::signals::Signals;
+use crate::terminal::Relay;
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
     let id = id(matches)?;
@@ -34,10 +35,11 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
 
 /// Starts the container and, with signals to pass on, waits for its end.
 fn start(mut container: Container, signals: Option<&Signals>) -> Result<u8, Error> {
-    let console = container.take_console();
+    // Before the start, so that the program finds its terminal in the right size.
+    let relay = container.take_console().map(Relay::new).transpose()?;
     container.start()?;
     match signals {
-        Some(signals) => foreground::attend(&container, signals, console),
+        Some(signals) => foreground::attend(&container, signals, relay),
         None => Ok(0),
     }
 }

@@ -36,18 +36,15 @@ fn text(rootless: bool, cgroup_namespace: bool) -> String {
 }
 
 fn write(path: &PathBuf, text: &str) -> Result<(), Error> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(|source| match source.kind() {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(
+        |source| match source.kind() {
             Io::AlreadyExists => Error::new(ErrorKind::AlreadyExists, "file exists already:")
                 .with_path(path)
                 .with_hint("remove it first"),
             _ => Error::io("create", &source).with_path(path),
-        })?;
-    file.write_all(text.as_bytes())
-        .map_err(|source| Error::io("write", &source).with_path(path))
+        },
+    )?;
+    file.write_all(text.as_bytes()).map_err(|source| Error::io("write", &source).with_path(path))
 }
 
 #[cfg(test)]
@@ -58,9 +55,7 @@ mod tests {
 
     fn namespaces(config: &Value) -> Vec<&str> {
         let list = config["linux"]["namespaces"].as_array().expect("a list");
-        list.iter()
-            .filter_map(|entry| entry["type"].as_str())
-            .collect()
+        list.iter().filter_map(|entry| entry["type"].as_str()).collect()
     }
 
     #[test]

@@ -39,18 +39,11 @@ impl Bundle {
             fs::create_dir(directory.join("rootfs").join(name)).expect("a directory");
         }
         fs::copy(BUSYBOX, bin.join("busybox")).expect("busybox");
-        for name in [
-            "sh", "sleep", "true", "cat", "id", "tty", "stty", "kill", "ls",
-        ] {
+        for name in ["sh", "sleep", "true", "cat", "id", "tty", "stty", "kill", "ls"] {
             symlink("busybox", bin.join(name)).expect("a link");
         }
         let bundle = Self { directory, id };
-        assert!(
-            bundle
-                .coracle(&["spec", "-b", &bundle.path("")])
-                .status
-                .success()
-        );
+        assert!(bundle.coracle(&["spec", "-b", &bundle.path("")]).status.success());
         bundle.edit(|config| {
             config["process"]["terminal"] = json!(false);
             config["process"]["args"] = json!(["/bin/sh", "-c", script]);
@@ -92,11 +85,7 @@ impl Bundle {
     /// Runs the command, which must succeed; its standard output.
     pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.coracle(arguments);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            stderr(&output)
-        );
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
         String::from_utf8(output.stdout).expect("text")
     }
 
@@ -104,11 +93,7 @@ impl Bundle {
     pub(crate) fn fail(&self, status: i32, arguments: &[&str]) -> String {
         let output = self.coracle(arguments);
         let stderr = stderr(&output);
-        assert_eq!(
-            output.status.code(),
-            Some(status),
-            "{arguments:?}: {stderr}"
-        );
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {stderr}");
         stderr
     }
 
@@ -131,11 +116,7 @@ impl Bundle {
         // In its own session nothing holds the pipes of the test open.
         let null = || Stdio::null();
         let mut run = self.command(&["run", "-d", &self.id]);
-        let status = run
-            .stdout(null())
-            .stderr(null())
-            .status()
-            .expect("coracle runs");
+        let status = run.stdout(null()).stderr(null()).status().expect("coracle runs");
         assert!(status.success());
         self.await_status("running");
     }
@@ -159,10 +140,7 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) fn await_true(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(
-            begin.elapsed() < Duration::from_secs(10),
-            "waited for {what}"
-        );
+        assert!(begin.elapsed() < Duration::from_secs(10), "waited for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

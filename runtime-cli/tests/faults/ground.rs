@@ -28,11 +28,7 @@ impl Ground {
         fs::write(bundle.join("config.json"), include_str!("config.json")).expect("config");
         nix::sys::prctl::set_child_subreaper(true).expect("adopt orphans");
         let id = format!("faults-{name}-{}", std::process::id());
-        Self {
-            directory,
-            id,
-            mounts: host_mounts(),
-        }
+        Self { directory, id, mounts: host_mounts() }
     }
 
     pub(crate) fn bundle(&self) -> PathBuf {
@@ -47,18 +43,12 @@ impl Ground {
     pub(crate) fn coracle(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
         command.arg("--root").arg(self.root()).args(args);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
     pub(crate) fn delete_by_force(&self) {
-        let output = self
-            .coracle(&["delete", "--force", &self.id])
-            .stderr(Stdio::piped())
-            .output();
+        let output = self.coracle(&["delete", "--force", &self.id]).stderr(Stdio::piped()).output();
         let output = output.expect("delete");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "delete --force failed: {said}");
@@ -112,10 +102,7 @@ impl Ground {
 
 /// The mounts of this mount namespace.
 fn host_mounts() -> usize {
-    fs::read_to_string("/proc/self/mountinfo")
-        .expect("mountinfo")
-        .lines()
-        .count()
+    fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().count()
 }
 
 /// Cgroups named after the container, two levels below each hierarchy at most.
@@ -123,13 +110,8 @@ fn cgroups(directory: &Path, id: &str) -> Vec<PathBuf> {
     let Ok(hierarchies) = fs::read_dir(directory) else {
         return Vec::new();
     };
-    let tops = hierarchies
-        .flatten()
-        .map(|entry| entry.path())
-        .chain([directory.to_owned()]);
-    tops.map(|top| top.join(id))
-        .filter(|path| path.is_dir())
-        .collect()
+    let tops = hierarchies.flatten().map(|entry| entry.path()).chain([directory.to_owned()]);
+    tops.map(|top| top.join(id)).filter(|path| path.is_dir()).collect()
 }
 
 /// The living children of this process, which adopts what a killed command leaves behind; dead ones

@@ -33,9 +33,7 @@ fn walk(victim: Victim, fault: Fault) {
         return;
     }
     // The tests wait for any child, so they take turns.
-    let _turn = TURN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let ground = Ground::new(&format!("{victim:?}-{fault:?}").to_lowercase());
     let mut bad = Vec::new();
     let mut hits = 0;

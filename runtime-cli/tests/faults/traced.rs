@@ -129,21 +129,12 @@ impl Walk {
             (_, Some(0)) => Outcome::Succeeded,
             (_, Some(_)) => Outcome::Failed,
         };
-        (
-            outcome,
-            self.hit
-                .map(|number| format!("number {number}"))
-                .unwrap_or_default(),
-        )
+        (outcome, self.hit.map(|number| format!("number {number}")).unwrap_or_default())
     }
 
     /// Frees the processes that outlive the command; they stop first so that they can be detached.
     fn let_go(&mut self) {
-        for (pid, _) in self
-            .processes
-            .drain()
-            .filter(|(pid, _)| *pid != self.command)
-        {
+        for (pid, _) in self.processes.drain().filter(|(pid, _)| *pid != self.command) {
             let _gone = ptrace::interrupt(pid);
             if let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
                 waitpid(pid, Some(WaitPidFlag::__WALL))
@@ -207,9 +198,7 @@ impl Walk {
             }
         } else if traced.fails && !traced.inside {
             traced.fails = false;
-            set(pid, |registers| {
-                registers.rax = (-i64::from(Errno::EIO as i32)).cast_unsigned()
-            });
+            set(pid, |registers| registers.rax = (-i64::from(Errno::EIO as i32)).cast_unsigned());
         }
         let _gone = ptrace::syscall(pid, None);
     }
