@@ -77,6 +77,7 @@ fn process_step(name: &str, argument: &str) -> Outcome {
         "spawn" => Command::new(argument).arg("exit=7").status()
             .map_err(|error| errno_of(&error))
             .and_then(|status| done(status.code())),
+        "watch" => watch(argument),
         "alloc" => allocate(argument),
         _ => return None,
     })
@@ -213,6 +214,25 @@ fn spawn_sleepers(argument: &str) -> Result<Step, String> {
         pids.push(child.map_err(|error| errno_of(&error))?.id());
     }
     done(pids)
+}
+
+/// Looks for other processes that come up for some milliseconds, and at their open files.
+fn watch(argument: &str) -> Result<Step, String> {
+    let end = Instant::now() + Duration::from_millis(argument.parse().unwrap_or(400));
+    let own = std::process::id().to_string();
+    let mut seen = std::collections::BTreeSet::new();
+    while Instant::now() < end {
+        let list = report::names(Path::new("/proc")).unwrap_or_default();
+        for pid in list.iter().filter(|name| name.parse::<u32>().is_ok() && **name != own) {
+            for fd in report::names(Path::new(&format!("/proc/{pid}/fd"))).unwrap_or_default() {
+                if let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
+                    seen.insert(target.to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    seen.retain(|target| target.starts_with('/') && !target.starts_with("/dev/"));
+    done(seen.into_iter().collect::<Vec<_>>())
 }
 
 fn allocate(argument: &str) -> Result<Step, String> {

@@ -104,15 +104,18 @@ fn walk(dir: &Path, id: &str, inside: bool, depth: u32, found: &mut Vec<PathBuf>
         }
         let path = entry.path();
         let name = entry.file_name();
-        let inside = inside || name.to_string_lossy().split('-').collect::<Vec<_>>()
-            .windows(2).any(|pair| pair.join("-") == id)
-            || name.to_string_lossy().contains(&format!("{id}."))
-            || *name.to_string_lossy() == *id;
+        let inside = inside || names_case(&name.to_string_lossy(), id);
         if inside {
             found.push(path.clone());
         }
         walk(&path, id, inside, depth + 1, found);
     }
+}
+
+/// The id is in the name and not only the start of a longer number.
+fn names_case(name: &str, id: &str) -> bool {
+    name.find(id).and_then(|at| name.get(at + id.len()..))
+        .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
 fn descendants(pid: u32) -> Vec<u32> {

@@ -1,7 +1,11 @@
 //! The table of cases, one file per group.
 
+mod attacks;
 mod binds;
 mod capabilities;
+mod cgroups;
+mod concurrency;
+mod config;
 mod descriptors;
 mod devices;
 mod exec;
@@ -13,6 +17,7 @@ mod namespaces;
 mod output;
 mod process;
 mod seccomp;
+mod signals;
 mod sysctl;
 
 use crate::case::Case;
@@ -32,6 +37,11 @@ const GROUPS: &[&[Case]] = &[
     seccomp::CASES,
     hooks::CASES,
     exec::CASES,
+    cgroups::CASES,
+    config::CASES,
+    concurrency::CASES,
+    signals::CASES,
+    attacks::CASES,
 ];
 
 /// The cases whose name contains one of the filters; all of them without a filter.
