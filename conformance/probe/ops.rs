@@ -65,16 +65,24 @@ fn process_step(name: &str, argument: &str) -> Outcome {
         "fork" => spawn_sleepers(argument),
         "stdin" => read_all(&mut std::io::stdin()),
         "readfd" => match argument.parse() {
-            Ok(fd) => sys::read_descriptor(fd).map_err(name_of).and_then(|bytes| lossy(&bytes)),
+            Ok(fd) => sys::read_descriptor(fd)
+                .map_err(name_of)
+                .and_then(|bytes| lossy(&bytes)),
             Err(_) => Err("EINVAL".to_owned()),
         },
         "console" => {
             let (path, input) = argument.split_once(',').unwrap_or((argument, ""));
-            crate::console::serve(path, input).map_err(|error| errno_of(&error)).and_then(done)
+            crate::console::serve(path, input)
+                .map_err(|error| errno_of(&error))
+                .and_then(done)
         }
         "record" => record(argument),
-        "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),
-        "spawn" => Command::new(argument).arg("exit=7").status()
+        "exec" => Err(errno_of(
+            &Command::new(argument).args(["echo=executed"]).exec(),
+        )),
+        "spawn" => Command::new(argument)
+            .arg("exit=7")
+            .status()
             .map_err(|error| errno_of(&error))
             .and_then(|status| done(status.code())),
         "watch" => watch(argument),
@@ -87,17 +95,39 @@ fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
     let second = parts.get(1).copied().unwrap_or_default();
     let first = Path::new(parts.first().copied().unwrap_or_default());
     Some(match name {
-        "read" => fs::File::open(path).map_err(|error| errno_of(&error))
+        "read" => fs::File::open(path)
+            .map_err(|error| errno_of(&error))
             .and_then(|mut file| read_all(&mut file)),
         "write" => plain(OpenOptions::new().write(true).open(path).map(|_| ())),
-        "create" => plain(OpenOptions::new().write(true).create(true).truncate(false).open(path)
-            .map(|_| ())),
-        "put" => plain(OpenOptions::new().write(true).open(first)
-            .and_then(|mut file| file.write_all(second.as_bytes()))),
-        "rw" => plain(OpenOptions::new().read(true).write(true).open(path).map(|_| ())),
-        "stat" => report::inode(path).map_err(|error| errno_of(&error)).and_then(done),
-        "statf" => fs::canonicalize(path).and_then(|real| report::inode(&real))
-            .map_err(|error| errno_of(&error)).and_then(done),
+        "create" => plain(
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map(|_| ()),
+        ),
+        "put" => plain(
+            OpenOptions::new()
+                .write(true)
+                .open(first)
+                .and_then(|mut file| file.write_all(second.as_bytes())),
+        ),
+        "open" => plain(fs::File::open(path).map(|_| ())),
+        "rw" => plain(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path)
+                .map(|_| ()),
+        ),
+        "stat" => report::inode(path)
+            .map_err(|error| errno_of(&error))
+            .and_then(done),
+        "statf" => fs::canonicalize(path)
+            .and_then(|real| report::inode(&real))
+            .map_err(|error| errno_of(&error))
+            .and_then(done),
         "list" => match report::names(path) {
             Some(list) => done(list),
             None => Err("ENOENT".to_owned()),
@@ -107,7 +137,8 @@ fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
         "symlink" => plain(std::os::unix::fs::symlink(second, first)),
         "waitfile" => wait_for(path),
         "mknod" => make_node(parts),
-        "statfs" => nix::sys::statfs::statfs(path).map_err(name_of)
+        "statfs" => nix::sys::statfs::statfs(path)
+            .map_err(name_of)
             .and_then(|info| done(json!({ "type": format!("{:#x}", info.filesystem_type().0) }))),
         _ => return None,
     })
@@ -128,8 +159,12 @@ fn kernel_step(name: &str, argument: &str, parts: &[&str]) -> Outcome {
             _ => CloneFlags::CLONE_NEWUTS,
         })),
         "sethostname" => errno(nix::unistd::sethostname(argument)),
-        "setuid" => errno(nix::unistd::setuid(Uid::from_raw(argument.parse().unwrap_or(0)))),
-        "setgid" => errno(nix::unistd::setgid(Gid::from_raw(argument.parse().unwrap_or(0)))),
+        "setuid" => errno(nix::unistd::setuid(Uid::from_raw(
+            argument.parse().unwrap_or(0),
+        ))),
+        "setgid" => errno(nix::unistd::setgid(Gid::from_raw(
+            argument.parse().unwrap_or(0),
+        ))),
         "chroot" => errno(nix::unistd::chroot(argument)),
         "syscall" => raw(parts),
         _ => return None,
@@ -159,7 +194,10 @@ fn raw(parts: &[&str]) -> Result<Step, String> {
         "sync" => libc::SYS_sync,
         "acct" => libc::SYS_acct,
         "membarrier" => libc::SYS_membarrier,
-        other => other.trim_start_matches('#').parse().map_err(|_| "EINVAL".to_owned())?,
+        other => other
+            .trim_start_matches('#')
+            .parse()
+            .map_err(|_| "EINVAL".to_owned())?,
     };
     let mut args = [0; 6];
     for (slot, word) in args.iter_mut().zip(rest) {
@@ -169,11 +207,15 @@ fn raw(parts: &[&str]) -> Result<Step, String> {
         }
         .map_err(|_| "EINVAL".to_owned())?;
     }
-    sys::raw_syscall(number, args).map_err(name_of).and_then(done)
+    sys::raw_syscall(number, args)
+        .map_err(name_of)
+        .and_then(done)
 }
 
 fn write_raw(stream: &mut dyn Write, text: &str) -> Result<Step, String> {
-    stream.write_all(text.as_bytes()).and_then(|()| stream.write_all(b"\n"))
+    stream
+        .write_all(text.as_bytes())
+        .and_then(|()| stream.write_all(b"\n"))
         .and_then(|()| stream.flush())
         .map_err(|error| errno_of(&error))?;
     Ok(Step::Silent)
@@ -223,7 +265,10 @@ fn watch(argument: &str) -> Result<Step, String> {
     let mut seen = std::collections::BTreeSet::new();
     while Instant::now() < end {
         let list = report::names(Path::new("/proc")).unwrap_or_default();
-        for pid in list.iter().filter(|name| name.parse::<u32>().is_ok() && **name != own) {
+        for pid in list
+            .iter()
+            .filter(|name| name.parse::<u32>().is_ok() && **name != own)
+        {
             for fd in report::names(Path::new(&format!("/proc/{pid}/fd"))).unwrap_or_default() {
                 if let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
                     seen.insert(target.to_string_lossy().into_owned());
@@ -249,10 +294,13 @@ fn record(argument: &str) -> Result<Step, String> {
     let mut input = String::new();
     let _ = std::io::stdin().read_to_string(&mut input);
     let state = serde_json::from_str(&input).unwrap_or(Value::String(input));
-    let mut line = json!({ "label": label, "state": state, "at": report::surroundings() })
-        .to_string();
+    let mut line =
+        json!({ "label": label, "state": state, "at": report::surroundings() }).to_string();
     line.push('\n');
-    OpenOptions::new().create(true).append(true).open(file)
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
         .and_then(|mut file| file.write_all(line.as_bytes()))
         .map_err(|error| errno_of(&error))?;
     Ok(Step::Silent)
@@ -271,14 +319,26 @@ fn wait_for(path: &Path) -> Result<Step, String> {
 
 fn make_node(parts: &[&str]) -> Result<Step, String> {
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
-    let kind = if part(1) == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+    let kind = if part(1) == "b" {
+        SFlag::S_IFBLK
+    } else {
+        SFlag::S_IFCHR
+    };
     let device = makedev(part(2).parse().unwrap_or(0), part(3).parse().unwrap_or(0));
-    errno(mknod(part(0), kind, Mode::from_bits_truncate(0o600), device))
+    errno(mknod(
+        part(0),
+        kind,
+        Mode::from_bits_truncate(0o600),
+        device,
+    ))
 }
 
 fn read_all(source: &mut dyn Read) -> Result<Step, String> {
     let mut bytes = Vec::new();
-    source.take(65_536).read_to_end(&mut bytes).map_err(|error| errno_of(&error))?;
+    source
+        .take(65_536)
+        .read_to_end(&mut bytes)
+        .map_err(|error| errno_of(&error))?;
     lossy(&bytes)
 }
 
@@ -287,7 +347,10 @@ fn lossy(bytes: &[u8]) -> Result<Step, String> {
 }
 
 fn signal_of(argument: &str) -> Result<Signal, String> {
-    argument.parse().ok().and_then(|number: i32| Signal::try_from(number).ok())
+    argument
+        .parse()
+        .ok()
+        .and_then(|number: i32| Signal::try_from(number).ok())
         .ok_or_else(|| "EINVAL".to_owned())
 }
 
@@ -302,7 +365,9 @@ fn errno(result: Result<(), Errno>) -> Result<Step, String> {
 }
 
 fn errno_of(error: &std::io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |raw| name_of(Errno::from_raw(raw)))
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |raw| name_of(Errno::from_raw(raw)))
 }
 
 fn name_of(error: Errno) -> String {

@@ -100,15 +100,19 @@ pub(crate) fn inode(path: &Path) -> std::io::Result<Value> {
 
 /// The sorted names of a directory.
 pub(crate) fn names(path: &Path) -> Option<Vec<String>> {
-    let mut list: Vec<String> = fs::read_dir(path).ok()?.flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut list: Vec<String> = fs::read_dir(path)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     list.sort();
     Some(list)
 }
 
 fn directory(path: &Path) -> Value {
     let list = names(path).unwrap_or_default();
-    let entries: Map<String, Value> = list.into_iter()
+    let entries: Map<String, Value> = list
+        .into_iter()
         .filter_map(|name| inode(&path.join(&name)).ok().map(|value| (name, value)))
         .collect();
     Value::Object(entries)
@@ -119,7 +123,9 @@ fn text(path: Option<&Path>) -> Option<String> {
 }
 
 fn trimmed(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok().map(|content| content.trim().to_owned())
+    fs::read_to_string(path)
+        .ok()
+        .map(|content| content.trim().to_owned())
 }
 
 fn environment() -> Vec<String> {
@@ -141,14 +147,19 @@ fn umask() -> String {
 
 fn status() -> BTreeMap<String, String> {
     let content = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    content.lines()
+    content
+        .lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
         .collect()
 }
 
 fn numbers(status: &BTreeMap<String, String>, key: &str) -> Option<Vec<u32>> {
-    status.get(key)?.split_whitespace().map(|word| word.parse().ok()).collect()
+    status
+        .get(key)?
+        .split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect()
 }
 
 fn mounts() -> Option<Vec<Value>> {
@@ -177,22 +188,31 @@ fn mount(line: &str) -> Option<Value> {
 fn descriptors() -> Option<Value> {
     let mut found = Map::new();
     for entry in fs::read_dir("/proc/self/fd").ok()?.flatten() {
-        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let Ok(target) = fs::read_link(entry.path()) else {
+            continue;
+        };
         let target = target.to_string_lossy().into_owned();
         // The descriptor that reads this very directory.
         if target.starts_with("/proc/") && target.ends_with("/fd") {
             continue;
         }
-        found.insert(entry.file_name().to_string_lossy().into_owned(), Value::from(target));
+        found.insert(
+            entry.file_name().to_string_lossy().into_owned(),
+            Value::from(target),
+        );
     }
     Some(Value::Object(found))
 }
 
 fn namespaces() -> Value {
-    let links: Map<String, Value> = NAMESPACES.iter()
+    let links: Map<String, Value> = NAMESPACES
+        .iter()
         .filter_map(|name| {
             let link = fs::read_link(format!("/proc/self/ns/{name}")).ok()?;
-            Some(((*name).to_owned(), Value::from(link.to_string_lossy().into_owned())))
+            Some((
+                (*name).to_owned(),
+                Value::from(link.to_string_lossy().into_owned()),
+            ))
         })
         .collect();
     Value::Object(links)
@@ -217,9 +237,12 @@ fn limits() -> Value {
         ("RLIMIT_SIGPENDING", Resource::RLIMIT_SIGPENDING),
         ("RLIMIT_STACK", Resource::RLIMIT_STACK),
     ];
-    let limits: Map<String, Value> = table.into_iter()
+    let limits: Map<String, Value> = table
+        .into_iter()
         .filter_map(|(name, resource)| {
-            getrlimit(resource).ok().map(|(soft, hard)| (name.to_owned(), json!([soft, hard])))
+            getrlimit(resource)
+                .ok()
+                .map(|(soft, hard)| (name.to_owned(), json!([soft, hard])))
         })
         .collect();
     Value::Object(limits)

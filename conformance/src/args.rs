@@ -98,12 +98,20 @@ pub(crate) fn parse() -> Result<Command, String> {
     if raw.list {
         return Ok(Command::List(raw.filters));
     }
-    let runtime = raw.runtime.ok_or("--runtime PATH is missing (see --help)")?;
+    let runtime = raw
+        .runtime
+        .ok_or("--runtime PATH is missing (see --help)")?;
     let runtime = absolute(&runtime)?;
     let probe = find_probe(raw.probe)?;
     if let Some(case) = raw.worker {
         let dir = raw.dir.ok_or("a worker needs --dir")?;
-        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup: raw.cgroup }));
+        return Ok(Command::Worker(Job {
+            case,
+            runtime,
+            probe,
+            dir,
+            cgroup: raw.cgroup,
+        }));
     }
     Ok(Command::Run(Args {
         runtime,
@@ -161,17 +169,23 @@ fn find_probe(given: Option<PathBuf>) -> Result<PathBuf, String> {
         target.join("release/conformance-probe"),
         target.join("debug/conformance-probe"),
     ];
-    places.iter().find(|path| is_static(path)).cloned().ok_or_else(|| {
-        "no static conformance-probe beside this program; build it with `cargo build -p \
+    places
+        .iter()
+        .find(|path| is_static(path))
+        .cloned()
+        .ok_or_else(|| {
+            "no static conformance-probe beside this program; build it with `cargo build -p \
          coracle-conformance --bin conformance-probe --target x86_64-unknown-linux-musl` or give \
          --probe PATH"
-            .to_owned()
-    })
+                .to_owned()
+        })
 }
 
 /// A dynamic program names its loader, and the loader's path is near the start of the file.
 fn is_static(path: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(path) else { return false };
+    let Ok(bytes) = std::fs::read(path) else {
+        return false;
+    };
     let head = bytes.get(..4096).unwrap_or(&bytes);
     head.starts_with(b"\x7fELF") && !head.windows(9).any(|window| window == b"/ld-linux")
 }

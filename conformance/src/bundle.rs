@@ -22,7 +22,6 @@ pub(crate) struct Bundle<'t> {
     pub(crate) config: Value,
     id: String,
     options: Vec<String>,
-    globals: Vec<String>,
     raw: Option<Vec<u8>>,
     trouble: Option<Failure>,
 }
@@ -34,7 +33,15 @@ impl<'t> Bundle<'t> {
         let trouble = prepare(trial, &dir).err().map(Failure::from);
         let id = trial.new_id();
         let config = default_config(trial, &id);
-        Self { trial, dir, config, id, options: Vec::new(), globals: Vec::new(), raw: None, trouble }
+        Self {
+            trial,
+            dir,
+            config,
+            id,
+            options: Vec::new(),
+            raw: None,
+            trouble,
+        }
     }
 
     /// A path in the root filesystem, as seen from the host.
@@ -81,11 +88,18 @@ impl<'t> Bundle<'t> {
     pub(crate) fn shell(self, script: &str) -> Self {
         let target = self.rootfs("bin/busybox");
         let copied = fs::copy("/bin/busybox", target).map(|_| ());
-        self.note(copied).args(&["/bin/busybox", "sh", "-c", script])
+        self.note(copied)
+            .args(&["/bin/busybox", "sh", "-c", script])
     }
 
     /// Adds a mount at the end of the list.
-    pub(crate) fn mount(self, destination: &str, kind: &str, source: &str, options: &[&str]) -> Self {
+    pub(crate) fn mount(
+        self,
+        destination: &str,
+        kind: &str,
+        source: &str,
+        options: &[&str],
+    ) -> Self {
         let mount = json!({
             "destination": destination, "type": kind, "source": source, "options": options,
         });
@@ -123,7 +137,8 @@ impl<'t> Bundle<'t> {
 
     /// Adds a new namespace.
     pub(crate) fn namespace(self, kind: &str) -> Self {
-        self.without_namespace(kind).set("/linux/namespaces/-", json!({ "type": kind }))
+        self.without_namespace(kind)
+            .set("/linux/namespaces/-", json!({ "type": kind }))
     }
 
     /// Adds a user namespace with a map of many ids (needs root).
@@ -142,7 +157,9 @@ impl<'t> Bundle<'t> {
     /// Writes a file in the root filesystem.
     pub(crate) fn file(self, path: &str, content: &str) -> Self {
         let target = self.rootfs(path);
-        let made = target.parent().map_or(Ok(()), fs::create_dir_all)
+        let made = target
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| fs::write(&target, content));
         self.note(made)
     }
@@ -175,13 +192,8 @@ impl<'t> Bundle<'t> {
 
     /// Adds options of `create` or `run`.
     pub(crate) fn option(mut self, options: &[&str]) -> Self {
-        self.options.extend(options.iter().map(|word| (*word).to_owned()));
-        self
-    }
-
-    /// Adds global options.
-    pub(crate) fn global(mut self, options: &[&str]) -> Self {
-        self.globals.extend(options.iter().map(|word| (*word).to_owned()));
+        self.options
+            .extend(options.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -193,7 +205,10 @@ impl<'t> Bundle<'t> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
-        let text = self.raw.clone().unwrap_or_else(|| self.config.to_string().into_bytes());
+        let text = self
+            .raw
+            .clone()
+            .unwrap_or_else(|| self.config.to_string().into_bytes());
         Ok(fs::write(self.dir.join("config.json"), text)?)
     }
 
@@ -203,11 +218,15 @@ impl<'t> Bundle<'t> {
     /// The bundle cannot be written.
     pub(crate) fn call(&mut self, verb: &str, more: &[&str]) -> Check<Call<'t>> {
         self.write()?;
-        let mut args = vec![verb.to_owned(), "--bundle".into(), self.dir.display().to_string()];
+        let mut args = vec![
+            verb.to_owned(),
+            "--bundle".into(),
+            self.dir.display().to_string(),
+        ];
         args.extend(self.options.iter().cloned());
         args.extend(more.iter().map(|word| (*word).to_owned()));
         args.push(self.id.clone());
-        Ok(Call::new(self.trial, args).globals(&self.globals))
+        Ok(Call::new(self.trial, args))
     }
 
     /// `run` in the foreground.
@@ -274,7 +293,12 @@ impl<'t> Bundle<'t> {
             self.trial.live(&self.id);
         }
         let output = output.ok()?;
-        Ok(Container::new(self.trial, self.id, self.dir, output.stdout_file))
+        Ok(Container::new(
+            self.trial,
+            self.id,
+            self.dir,
+            output.stdout_file,
+        ))
     }
 
     fn note<E: Into<Failure>>(mut self, result: Result<(), E>) -> Self {
@@ -295,8 +319,11 @@ impl Answers {
     /// # Errors
     /// There is none.
     pub(crate) fn of(text: &str) -> Check<Self> {
-        let list: Vec<Value> = text.lines().filter(|line| line.starts_with('{'))
-            .filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let list: Vec<Value> = text
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
         if list.is_empty() {
             return broken(format!("the probe printed nothing: {text:?}"));
         }
@@ -304,7 +331,10 @@ impl Answers {
     }
 
     fn line(&self, op: &str) -> Check<&Value> {
-        let found = self.0.iter().find(|line| line.get("op") == Some(&json!(op)));
+        let found = self
+            .0
+            .iter()
+            .find(|line| line.get("op") == Some(&json!(op)));
         match found {
             Some(line) => Ok(line),
             None => broken(format!("the probe did not answer {op}: {:?}", self.0)),
@@ -354,8 +384,8 @@ fn prepare(trial: &Trial, dir: &Path) -> std::io::Result<()> {
 }
 
 fn default_config(trial: &Trial, id: &str) -> Value {
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
-        .map(|kind| json!({ "type": kind }));
+    let namespaces =
+        ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
     let caps = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mut config = json!({
         "ociVersion": "1.0.2",
@@ -405,6 +435,14 @@ fn default_mounts() -> Value {
 fn rootless(config: &mut Value) {
     let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
     value::set(config, "/linux/namespaces/-", json!({ "type": "user" }));
-    value::set(config, "/linux/uidMappings", map(nix::unistd::geteuid().as_raw()));
-    value::set(config, "/linux/gidMappings", map(nix::unistd::getegid().as_raw()));
+    value::set(
+        config,
+        "/linux/uidMappings",
+        map(nix::unistd::geteuid().as_raw()),
+    );
+    value::set(
+        config,
+        "/linux/gidMappings",
+        map(nix::unistd::getegid().as_raw()),
+    );
 }

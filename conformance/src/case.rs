@@ -28,8 +28,6 @@ pub(crate) enum Need {
     Controller(&'static str),
     /// A pure version 2 hierarchy.
     CgroupV2,
-    /// Version 1 controllers.
-    CgroupV1,
     /// User namespaces.
     UserNamespace,
     /// Time namespaces.
@@ -47,7 +45,12 @@ impl Case {
         promise: &'static str,
         body: fn(&Trial) -> Check,
     ) -> Self {
-        Self { name, promise, needs: &[], body }
+        Self {
+            name,
+            promise,
+            needs: &[],
+            body,
+        }
     }
 
     /// The same case with needs.
@@ -67,17 +70,18 @@ impl Need {
         let (there, reason) = match self {
             Self::Root => (host.root, "needs root".to_owned()),
             Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
-            Self::Controller(name) => {
-                (host.has_controller(name), format!("needs the cgroup controller {name}"))
-            }
+            Self::Controller(name) => (
+                host.has_controller(name),
+                format!("needs the cgroup controller {name}"),
+            ),
             Self::CgroupV2 => (host.v2, "needs a pure cgroup v2 host".to_owned()),
-            Self::CgroupV1 => (!host.v2 && host.cgroup_writable, "needs cgroup v1".to_owned()),
             Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
             Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),
-            Self::Kernel(major, minor) => {
-                (host.kernel >= (major, minor), format!("needs Linux {major}.{minor}"))
-            }
+            Self::Kernel(major, minor) => (
+                host.kernel >= (major, minor),
+                format!("needs Linux {major}.{minor}"),
+            ),
         };
         (!there).then_some(reason)
     }

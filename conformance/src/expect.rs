@@ -15,8 +15,8 @@ pub(crate) struct Expected(BTreeMap<String, String>);
 /// # Errors
 /// The file cannot be read, or a line has no reason.
 pub(crate) fn load(path: &Path) -> Result<Expected, String> {
-    let content = std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let content =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut list = BTreeMap::new();
     for (index, line) in content.lines().enumerate() {
         let line = line.trim();

@@ -33,13 +33,22 @@ pub(crate) fn check(trial: &Trial, before: &Before) -> Vec<String> {
     loop {
         trial.reap();
         let mut found = Vec::new();
-        found.extend(descendants(std::process::id()).into_iter().map(|pid| {
-            format!("process {pid} {}", describe(pid))
-        }));
+        found.extend(
+            descendants(std::process::id())
+                .into_iter()
+                .map(|pid| format!("process {pid} {}", describe(pid))),
+        );
         found.extend(new_mounts(trial, before).map(|line| format!("mount {line}")));
-        found.extend(cgroups(&trial.id()).iter().map(|dir| format!("cgroup {}", dir.display())));
-        found.extend(entries(&trial.state_root()).iter()
-            .map(|path| format!("state {}", path.display())));
+        found.extend(
+            cgroups(&trial.id())
+                .iter()
+                .map(|dir| format!("cgroup {}", dir.display())),
+        );
+        found.extend(
+            entries(&trial.state_root())
+                .iter()
+                .map(|path| format!("state {}", path.display())),
+        );
         if found.is_empty() || Instant::now() > end {
             return found;
         }
@@ -71,11 +80,16 @@ pub(crate) fn clean(trial: &Trial) {
 
 /// The direct children of a process.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    threads.flatten()
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    threads
+        .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|list| {
-            list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u32>>()
+            list.split_whitespace()
+                .filter_map(|word| word.parse().ok())
+                .collect::<Vec<u32>>()
         })
         .collect()
 }
@@ -114,7 +128,8 @@ fn walk(dir: &Path, id: &str, inside: bool, depth: u32, found: &mut Vec<PathBuf>
 
 /// The id is in the name and not only the start of a longer number.
 fn names_case(name: &str, id: &str) -> bool {
-    name.find(id).and_then(|at| name.get(at + id.len()..))
+    name.find(id)
+        .and_then(|at| name.get(at + id.len()..))
         .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
 }
 
@@ -146,7 +161,11 @@ fn in_case(line: &str, trial: &Trial) -> bool {
 
 /// New mounts, without those of other cases that run at the same time.
 fn new_mounts<'b>(trial: &Trial, before: &'b Before) -> impl Iterator<Item = String> + 'b {
-    let suite = trial.dir().parent().map(|dir| format!("{}/", dir.display())).unwrap_or_default();
+    let suite = trial
+        .dir()
+        .parent()
+        .map(|dir| format!("{}/", dir.display()))
+        .unwrap_or_default();
     let own = format!("{}/", trial.dir().display());
     mounts().into_iter().filter(move |line| {
         !before.mounts.contains(line) && (!line.contains(&suite) || line.contains(&own))
@@ -154,6 +173,8 @@ fn new_mounts<'b>(trial: &Trial, before: &'b Before) -> impl Iterator<Item = Str
 }
 
 fn entries(dir: &Path) -> Vec<PathBuf> {
-    let Ok(list) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(list) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     list.flatten().map(|entry| entry.path()).collect()
 }

@@ -64,13 +64,24 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
     let step = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(case) = selected.get(index) else { break };
+            let Some(case) = selected.get(index) else {
+                break;
+            };
             let start = Instant::now();
             let verdict = match case.missing(&host) {
                 Some(reason) => Verdict::Skipped(reason),
-                None => one(args, case, &dir.path().join(index.to_string()), &cgroup.base),
+                None => one(
+                    args,
+                    case,
+                    &dir.path().join(index.to_string()),
+                    &cgroup.base,
+                ),
             };
-            let outcome = Outcome { case: *case, verdict, elapsed: start.elapsed() };
+            let outcome = Outcome {
+                case: *case,
+                verdict,
+                elapsed: start.elapsed(),
+            };
             if let Ok(mut list) = done.lock() {
                 list.push((index, outcome));
             }
@@ -97,9 +108,12 @@ fn work(args: &Args, case: &Case, dir: &Path, cgroup: &str) -> std::io::Result<V
     fs::create_dir(dir)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--worker", case.name, "--cgroup", cgroup])
-        .arg("--runtime").arg(&args.runtime)
-        .arg("--probe").arg(&args.probe)
-        .arg("--dir").arg(dir)
+        .arg("--runtime")
+        .arg(&args.runtime)
+        .arg("--probe")
+        .arg(&args.probe)
+        .arg("--dir")
+        .arg(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -147,11 +161,16 @@ struct Delegation {
 
 impl Delegation {
     fn enter() -> Self {
-        let none = Self { base: String::new(), leaf: None };
+        let none = Self {
+            base: String::new(),
+            leaf: None,
+        };
         if nix::unistd::geteuid().is_root() || !host::is_v2() {
             return none;
         }
-        let Some(base) = host::own_cgroup() else { return none };
+        let Some(base) = host::own_cgroup() else {
+            return none;
+        };
         let dir = Path::new(host::CGROUP_ROOT).join(base.trim_start_matches('/'));
         let leaf = dir.join(format!("conformance-{}", std::process::id()));
         let base = base.trim_end_matches('/').to_owned();
@@ -164,7 +183,10 @@ impl Delegation {
             // Fails while a shell shares the cgroup; the cases that need it are then skipped.
             let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{name}"));
         }
-        Self { base, leaf: Some(leaf) }
+        Self {
+            base,
+            leaf: Some(leaf),
+        }
     }
 }
 

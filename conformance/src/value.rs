@@ -12,12 +12,18 @@ where
     A: PartialEq<B> + Debug + ?Sized,
     B: Debug + ?Sized,
 {
-    ensure(found == wanted, format!("{what}: found {found:?}, wanted {wanted:?}"))
+    ensure(
+        found == wanted,
+        format!("{what}: found {found:?}, wanted {wanted:?}"),
+    )
 }
 
 /// Fails unless `text` contains `part`.
 pub(crate) fn contains(what: &str, text: &str, part: &str) -> Check {
-    ensure(text.contains(part), format!("{what}: {part:?} is missing in {text:?}"))
+    ensure(
+        text.contains(part),
+        format!("{what}: {part:?} is missing in {text:?}"),
+    )
 }
 
 /// The string at a pointer.
@@ -39,8 +45,13 @@ pub(crate) fn number(value: &Value, pointer: &str) -> Check<i64> {
 /// The strings of the array at a pointer.
 pub(crate) fn strings(value: &Value, pointer: &str) -> Check<Vec<String>> {
     let list = value.pointer(pointer).and_then(Value::as_array);
-    let Some(list) = list else { return broken(format!("no list at {pointer} in {value}")) };
-    Ok(list.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect())
+    let Some(list) = list else {
+        return broken(format!("no list at {pointer} in {value}"));
+    };
+    Ok(list
+        .iter()
+        .map(|item| item.as_str().unwrap_or_default().to_owned())
+        .collect())
 }
 
 /// Sets the value at a pointer and makes the objects on the way; `-` appends to an array.
@@ -49,7 +60,11 @@ pub(crate) fn set(root: &mut Value, pointer: &str, value: Value) {
     for key in pointer.split('/').skip(1) {
         let key = key.replace("~1", "/").replace("~0", "~");
         if place.is_null() {
-            *place = if key == "-" { Value::Array(Vec::new()) } else { Value::Object(serde_json::Map::new()) };
+            *place = if key == "-" {
+                Value::Array(Vec::new())
+            } else {
+                Value::Object(serde_json::Map::new())
+            };
         }
         place = match place {
             Value::Array(list) => {
@@ -72,7 +87,9 @@ pub(crate) fn set(root: &mut Value, pointer: &str, value: Value) {
 
 /// Removes the value at a pointer, if it is there.
 pub(crate) fn remove(root: &mut Value, pointer: &str) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    let Some((parent, key)) = pointer.rsplit_once('/') else {
+        return;
+    };
     match root.pointer_mut(parent) {
         Some(Value::Object(map)) => {
             map.remove(&key.replace("~1", "/").replace("~0", "~"));

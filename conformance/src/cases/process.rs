@@ -9,203 +9,334 @@ use crate::value::{equal, number, strings, text};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new("process/args", "config.md#process: args as in execvp", |t| {
-        let report = t.bundle().args(&["/probe", "report", "echo=a b", "echo="]).run()?.ok()?;
-        let report = Answers::of(&report.stdout)?.value("report")?;
-        equal("args", &strings(&report, "/args")?, &["/probe", "report", "echo=a b", "echo="])
-    }),
-    Case::new("process/args-path", "config.md#process: args[0] is searched in the PATH", |t| {
-        let bundle = t.bundle();
-        std::fs::copy(t.probe(), bundle.rootfs("usr/bin/tool"))?;
-        bundle.args(&["tool", "exit=4"]).run()?.code(4).map(drop)
-    }),
-    Case::new("process/args-env-path", "config.md#process: the PATH of process.env counts", |t| {
-        let bundle = t.bundle().directory("opt/x");
-        std::fs::copy(t.probe(), bundle.rootfs("opt/x/tool"))?;
-        bundle.set("/process/env", json!(["PATH=/opt/x"])).args(&["tool", "exit=4"])
-            .run()?.code(4).map(drop)
-    }),
-    Case::new("process/args-empty", "config.md#process: args has at least one entry", |t| {
-        t.bundle().set("/process/args", json!([])).refused("").map(drop)
-    }),
-    Case::new("process/args-relative", "execvp: a name with a slash is relative to cwd", |t| {
-        let bundle = t.bundle().directory("opt/x");
-        std::fs::copy(t.probe(), bundle.rootfs("opt/x/tool"))?;
-        bundle.set("/process/cwd", "/opt").args(&["./x/tool", "exit=4"]).run()?.code(4).map(drop)
-    }),
+    Case::new(
+        "process/args",
+        "config.md#process: args as in execvp",
+        |t| {
+            let report = t
+                .bundle()
+                .args(&["/probe", "report", "echo=a b", "echo="])
+                .run()?
+                .ok()?;
+            let report = Answers::of(&report.stdout)?.value("report")?;
+            equal(
+                "args",
+                &strings(&report, "/args")?,
+                &["/probe", "report", "echo=a b", "echo="],
+            )
+        },
+    ),
+    Case::new(
+        "process/args-path",
+        "config.md#process: args[0] is searched in the PATH",
+        |t| {
+            let bundle = t.bundle();
+            std::fs::copy(t.probe(), bundle.rootfs("usr/bin/tool"))?;
+            bundle.args(&["tool", "exit=4"]).run()?.code(4).map(drop)
+        },
+    ),
+    Case::new(
+        "process/args-env-path",
+        "config.md#process: the PATH of process.env counts",
+        |t| {
+            let bundle = t.bundle().directory("opt/x");
+            std::fs::copy(t.probe(), bundle.rootfs("opt/x/tool"))?;
+            bundle
+                .set("/process/env", json!(["PATH=/opt/x"]))
+                .args(&["tool", "exit=4"])
+                .run()?
+                .code(4)
+                .map(drop)
+        },
+    ),
+    Case::new(
+        "process/args-empty",
+        "config.md#process: args has at least one entry",
+        |t| {
+            t.bundle()
+                .set("/process/args", json!([]))
+                .refused("")
+                .map(drop)
+        },
+    ),
+    Case::new(
+        "process/args-relative",
+        "execvp: a name with a slash is relative to cwd",
+        |t| {
+            let bundle = t.bundle().directory("opt/x");
+            std::fs::copy(t.probe(), bundle.rootfs("opt/x/tool"))?;
+            bundle
+                .set("/process/cwd", "/opt")
+                .args(&["./x/tool", "exit=4"])
+                .run()?
+                .code(4)
+                .map(drop)
+        },
+    ),
     Case::new("process/cwd", "config.md#process: cwd", |t| {
-        let report = t.bundle().directory("srv/a").set("/process/cwd", "/srv/a").report()?;
+        let report = t
+            .bundle()
+            .directory("srv/a")
+            .set("/process/cwd", "/srv/a")
+            .report()?;
         equal("cwd", text(&report, "/cwd")?, "/srv/a")
     }),
-    Case::new("process/cwd-missing", "convention: a missing cwd is made", |t| {
-        let report = t.bundle().set("/process/cwd", "/srv/new/deep").report()?;
-        equal("cwd", text(&report, "/cwd")?, "/srv/new/deep")
-    }),
-    Case::new("process/cwd-relative", "config.md#process: cwd must be absolute", |t| {
-        t.bundle().set("/process/cwd", "tmp").refused("cwd").map(drop)
-    }),
-    Case::new("process/cwd-file", "config.md#process: cwd is a directory", |t| {
-        t.bundle().file("etc/file", "").set("/process/cwd", "/etc/file").refused("").map(drop)
-    }),
-    Case::new("process/cwd-symlink", "a link is resolved inside the rootfs", |t| {
-        let report = t.bundle().directory("srv/real").link("srv/link", "/srv/real")
-            .set("/process/cwd", "/srv/link").report()?;
-        equal("cwd", text(&report, "/cwd")?, "/srv/real")
-    }),
-    Case::new("process/cwd-without-permission", "a user may have to be able to enter cwd", |t| {
-        let bundle = t.bundle().directory("closed").mode("closed", 0o700)
-            .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
-            .set("/process/cwd", "/closed");
-        // Root made the directory, the user cannot enter it: started in it or refused, no crash.
-        let output = bundle.run()?;
-        ensure(output.code < 128, format!("exit status {}", output.code))
-    }).needs(&[Need::Root]),
-    Case::new("process/env", "config.md#process: exactly these variables, in order", |t| {
-        let env = ["Z=1", "A=2", "EMPTY=", "M=a=b", "PATH=/bin", "HOME=/root"];
-        let report = t.bundle().set("/process/env", json!(env)).report()?;
-        equal("env", &strings(&report, "/env")?, &env)
-    }),
-    Case::new("process/env-duplicates", "convention: the last of equal names wins", |t| {
-        let env = json!(["A=1", "HOME=/", "A=2"]);
-        let report = t.bundle().set("/process/env", env).report()?;
-        let found = strings(&report, "/env")?;
-        let values: Vec<_> = found.iter().filter(|line| line.starts_with("A=")).collect();
-        equal("A", &values, &["A=2"])
-    }),
-    Case::new("process/env-home", "convention: HOME comes from the image's passwd", |t| {
-        let report = t.bundle().file("etc/passwd", "root:x:0:0::/home/of/root:/bin/sh\n").report()?;
-        has_env(&report, "HOME=/home/of/root")
-    }),
-    Case::new("process/env-home-default", "convention: HOME is / for an unknown user", |t| {
-        let report = t.bundle().report()?;
-        has_env(&report, "HOME=/")
-    }),
-    Case::new("process/env-home-kept", "convention: HOME of the configuration is kept", |t| {
-        let report = t.bundle().file("etc/passwd", "root:x:0:0::/other:/bin/sh\n")
-            .set("/process/env", json!(["HOME=/mine"])).report()?;
-        equal("env", &strings(&report, "/env")?, &["HOME=/mine"])
-    }),
-    Case::new("process/env-not-inherited", "nothing of the caller's environment", |t| {
-        let mut bundle = t.bundle();
-        let call = bundle.call("run", &[])?.env(&[("LEAK", "1"), ("PATH", "/usr/bin:/bin")]);
-        let report = Answers::of(&call.run()?.ok()?.stdout)?.value("report")?;
-        ensure(!strings(&report, "/env")?.iter().any(|line| line.starts_with("LEAK")), "LEAK")
-    }),
+    Case::new(
+        "process/cwd-missing",
+        "convention: a missing cwd is made",
+        |t| {
+            let report = t.bundle().set("/process/cwd", "/srv/new/deep").report()?;
+            equal("cwd", text(&report, "/cwd")?, "/srv/new/deep")
+        },
+    ),
+    Case::new(
+        "process/cwd-relative",
+        "config.md#process: cwd must be absolute",
+        |t| {
+            t.bundle()
+                .set("/process/cwd", "tmp")
+                .refused("cwd")
+                .map(drop)
+        },
+    ),
+    Case::new(
+        "process/cwd-file",
+        "config.md#process: cwd is a directory",
+        |t| {
+            t.bundle()
+                .file("etc/file", "")
+                .set("/process/cwd", "/etc/file")
+                .refused("")
+                .map(drop)
+        },
+    ),
+    Case::new(
+        "process/cwd-symlink",
+        "a link is resolved inside the rootfs",
+        |t| {
+            let report = t
+                .bundle()
+                .directory("srv/real")
+                .link("srv/link", "/srv/real")
+                .set("/process/cwd", "/srv/link")
+                .report()?;
+            equal("cwd", text(&report, "/cwd")?, "/srv/real")
+        },
+    ),
+    Case::new(
+        "process/cwd-without-permission",
+        "a user may have to be able to enter cwd",
+        |t| {
+            let bundle = t
+                .bundle()
+                .directory("closed")
+                .mode("closed", 0o700)
+                .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+                .set("/process/cwd", "/closed");
+            // Root made the directory, the user cannot enter it: started in it or refused, no crash.
+            let output = bundle.run()?;
+            ensure(output.code < 128, format!("exit status {}", output.code))
+        },
+    )
+    .needs(&[Need::Root]),
+    Case::new(
+        "process/env",
+        "config.md#process: exactly these variables, in order",
+        |t| {
+            let env = ["Z=1", "A=2", "EMPTY=", "M=a=b", "PATH=/bin", "HOME=/root"];
+            let report = t.bundle().set("/process/env", json!(env)).report()?;
+            equal("env", &strings(&report, "/env")?, &env)
+        },
+    ),
+    Case::new(
+        "process/env-duplicates",
+        "convention: the last of equal names wins",
+        |t| {
+            let env = json!(["A=1", "HOME=/", "A=2"]);
+            let report = t.bundle().set("/process/env", env).report()?;
+            let found = strings(&report, "/env")?;
+            let values: Vec<_> = found.iter().filter(|line| line.starts_with("A=")).collect();
+            equal("A", &values, &["A=2"])
+        },
+    ),
+    Case::new(
+        "process/env-home",
+        "convention: HOME comes from the image's passwd",
+        |t| {
+            let report = t
+                .bundle()
+                .file("etc/passwd", "root:x:0:0::/home/of/root:/bin/sh\n")
+                .report()?;
+            has_env(&report, "HOME=/home/of/root")
+        },
+    ),
+    Case::new(
+        "process/env-home-default",
+        "convention: HOME is / for an unknown user",
+        |t| {
+            let report = t.bundle().report()?;
+            has_env(&report, "HOME=/")
+        },
+    ),
+    Case::new(
+        "process/env-home-kept",
+        "convention: HOME of the configuration is kept",
+        |t| {
+            let report = t
+                .bundle()
+                .file("etc/passwd", "root:x:0:0::/other:/bin/sh\n")
+                .set("/process/env", json!(["HOME=/mine"]))
+                .report()?;
+            equal("env", &strings(&report, "/env")?, &["HOME=/mine"])
+        },
+    ),
+    Case::new(
+        "process/env-not-inherited",
+        "nothing of the caller's environment",
+        |t| {
+            let mut bundle = t.bundle();
+            let call = bundle
+                .call("run", &[])?
+                .env(&[("LEAK", "1"), ("PATH", "/usr/bin:/bin")]);
+            let report = Answers::of(&call.run()?.ok()?.stdout)?.value("report")?;
+            ensure(
+                !strings(&report, "/env")?
+                    .iter()
+                    .any(|line| line.starts_with("LEAK")),
+                "LEAK",
+            )
+        },
+    ),
     Case::new("process/user", "config.md#user: uid and gid", |t| {
-        let report = t.bundle().set("/process/user", json!({ "uid": 1234, "gid": 567 })).report()?;
+        let report = t
+            .bundle()
+            .set("/process/user", json!({ "uid": 1234, "gid": 567 }))
+            .report()?;
         equal("uid", &report["uid"], &json!([1234, 1234, 1234, 1234]))?;
         equal("gid", &report["gid"], &json!([567, 567, 567, 567]))
-    }).needs(&[Need::Root]),
-    Case::new("process/user-loses-capabilities", "credentials(7): not for an ordinary user", |t| {
-        let report = t.bundle().set("/process/user", json!({ "uid": 1234, "gid": 567 })).report()?;
-        equal("effective", text(&report, "/status/CapEff")?, "0000000000000000")?;
-        equal("permitted", text(&report, "/status/CapPrm")?, "0000000000000000")
-    }).needs(&[Need::Root]),
+    })
+    .needs(&[Need::Root]),
+    Case::new(
+        "process/user-loses-capabilities",
+        "credentials(7): not for an ordinary user",
+        |t| {
+            let report = t
+                .bundle()
+                .set("/process/user", json!({ "uid": 1234, "gid": 567 }))
+                .report()?;
+            equal(
+                "effective",
+                text(&report, "/status/CapEff")?,
+                "0000000000000000",
+            )?;
+            equal(
+                "permitted",
+                text(&report, "/status/CapPrm")?,
+                "0000000000000000",
+            )
+        },
+    )
+    .needs(&[Need::Root]),
     Case::new("process/groups", "config.md#user: additionalGids", |t| {
         let user = json!({ "uid": 1234, "gid": 567, "additionalGids": [5, 10, 4_000_000_000_u32] });
         let report = t.bundle().set("/process/user", user).report()?;
-        let mut groups: Vec<u64> = report["groups"].as_array().into_iter().flatten()
-            .filter_map(Value::as_u64).filter(|gid| *gid != 567).collect();
+        let mut groups: Vec<u64> = report["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .filter(|gid| *gid != 567)
+            .collect();
         groups.sort_unstable();
         equal("groups", &groups, &[5, 10, 4_000_000_000])
-    }).needs(&[Need::Root]),
-    Case::new("process/groups-none", "config.md#user: no group of the caller stays", |t| {
-        nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(4242)])?;
-        for user in [json!({ "uid": 0, "gid": 0 }), json!({ "uid": 1000, "gid": 1000 })] {
-            let report = t.bundle().set("/process/user", user).report()?;
-            let groups = report["groups"].to_string();
-            ensure(!groups.contains("4242"), format!("groups {groups}"))?;
-        }
-        Ok(())
-    }).needs(&[Need::Root]),
+    })
+    .needs(&[Need::Root]),
+    Case::new(
+        "process/groups-none",
+        "config.md#user: no group of the caller stays",
+        |t| {
+            nix::unistd::setgroups(&[nix::unistd::Gid::from_raw(4242)])?;
+            for user in [
+                json!({ "uid": 0, "gid": 0 }),
+                json!({ "uid": 1000, "gid": 1000 }),
+            ] {
+                let report = t.bundle().set("/process/user", user).report()?;
+                let groups = report["groups"].to_string();
+                ensure(!groups.contains("4242"), format!("groups {groups}"))?;
+            }
+            Ok(())
+        },
+    )
+    .needs(&[Need::Root]),
     Case::new("process/umask", "config.md#user: umask", |t| {
         let report = t.bundle().set("/process/user/umask", 0o027).report()?;
         equal("umask", text(&report, "/umask")?, "0027")
     }),
-    Case::new("process/umask-zero", "config.md#user: umask 0 is not the same as none", |t| {
-        let report = t.bundle().set("/process/user/umask", 0).report()?;
-        equal("umask", text(&report, "/umask")?, "0000")
-    }),
-    Case::new("process/umask-default", "convention: 022, whatever the caller's is", |t| {
-        let mut bundle = t.bundle();
-        let output = bundle.call("run", &[])?.shell("umask 077").run()?.ok()?;
-        let report = Answers::of(&output.stdout)?.value("report")?;
-        equal("umask", text(&report, "/umask")?, "0022")
-    }),
-    Case::new("process/no-new-privileges", "config.md#process: noNewPrivileges", |t| {
-        let on = t.bundle().set("/process/noNewPrivileges", true).report()?;
-        equal("NoNewPrivs", text(&on, "/status/NoNewPrivs")?, "1")?;
-        let off = t.bundle().set("/process/noNewPrivileges", false).report()?;
-        equal("NoNewPrivs", text(&off, "/status/NoNewPrivs")?, "0")
-    }),
-    Case::new("process/oom-score-adj", "config.md#process: oomScoreAdj", |t| {
-        let report = t.bundle().set("/process/oomScoreAdj", 321).report()?;
-        equal("oom_score_adj", text(&report, "/oom_score_adj")?, "321")
-    }),
-    Case::new("process/oom-score-adj-unset", "config.md#process: unchanged when unset", |t| {
-        std::fs::write("/proc/self/oom_score_adj", "77")?;
-        let report = t.bundle().report()?;
-        equal("oom_score_adj", text(&report, "/oom_score_adj")?, "77")
-    }),
-    Case::new("process/rlimits", "config.md#process: soft and hard limits", |t| {
-        let limits = json!([
-            { "type": "RLIMIT_NOFILE", "soft": 512, "hard": 1000 },
-            { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
-            { "type": "RLIMIT_STACK", "soft": 4_194_304, "hard": 8_388_608 },
-        ]);
-        let report = t.bundle().set("/process/rlimits", limits).report()?;
-        equal("NOFILE", &report["rlimits"]["RLIMIT_NOFILE"], &json!([512, 1000]))?;
-        equal("CORE", &report["rlimits"]["RLIMIT_CORE"], &json!([0, 0]))?;
-        equal("STACK", &report["rlimits"]["RLIMIT_STACK"], &json!([4_194_304, 8_388_608]))
-    }),
-    Case::new("process/rlimits-all-types", "config.md#process: every type of getrlimit(2)", |t| {
-        let (hard, list) = all_limits(&t.bundle().report()?);
-        let report = t.bundle().set("/process/rlimits", list).report()?;
-        for (name, hard) in hard {
-            equal(&name, &report["rlimits"][&name][1], &hard)?;
-        }
-        Ok(())
-    }),
-    Case::new("process/rlimits-duplicate", "config.md#process: a type must not repeat", |t| {
-        let limit = json!({ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 });
-        t.bundle().set("/process/rlimits", json!([limit, limit])).refused("RLIMIT_CORE").map(drop)
-    }),
-    Case::new("process/rlimits-unknown", "config.md#process: unknown types are refused", |t| {
-        let limit = json!({ "type": "RLIMIT_WRONG", "soft": 0, "hard": 0 });
-        t.bundle().set("/process/rlimits", json!([limit])).refused("RLIMIT_WRONG").map(drop)
-    }),
-    Case::new("process/rlimits-soft-above-hard", "setrlimit(2): soft may not be above hard", |t| {
-        let limit = json!({ "type": "RLIMIT_NOFILE", "soft": 600, "hard": 500 });
-        t.bundle().set("/process/rlimits", json!([limit])).refused("").map(drop)
-    }),
-    Case::new("process/scheduler", "config.md#scheduler: policy and nice", |t| {
-        let bundle = t.bundle().set("/process/scheduler",
-            json!({ "policy": "SCHED_BATCH", "nice": 7 }));
-        let report = bundle.report()?;
-        equal("policy and nice", &report["scheduler"], &json!([3, 7]))
-    }),
-    Case::new("process/io-priority", "config.md#io-priority: class and priority", |t| {
-        let report = t.bundle().set("/process/ioPriority",
-            json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 })).report()?;
-        equal("ioprio", &number(&report, "/ioprio")?, &((2 << 13) | 6))
-    }),
-    Case::new("process/session", "the container's process leads its own session", |t| {
-        let report = t.bundle().report()?;
-        equal("sid", &number(&report, "/sid")?, &1)?;
-        equal("pgid", &number(&report, "/pgid")?, &1)?;
-        let stat = text(&report, "/stat")?;
-        let tty = stat.rsplit(')').next().unwrap_or("").split_whitespace().nth(4).unwrap_or("");
-        equal("controlling terminal", tty, "0")
-    }),
-    Case::new("process/signals-reset", "no signal of the caller stays ignored or blocked", |t| {
-        let mut bundle = t.bundle();
-        let call = bundle.call("run", &[])?.shell("trap '' INT QUIT USR1 USR2 HUP ALRM WINCH");
-        let report = Answers::of(&call.run()?.ok()?.stdout)?.value("report")?;
-        // The probe's own language run time ignores SIGPIPE.
-        let ignored = u64::from_str_radix(text(&report, "/status/SigIgn")?, 16)? & !(1 << 12);
-        equal("ignored signals", &format!("{ignored:#x}"), "0x0")?;
-        equal("blocked signals", text(&report, "/status/SigBlk")?, "0000000000000000")
-    }),
+    Case::new(
+        "process/umask-zero",
+        "config.md#user: umask 0 is not the same as none",
+        |t| {
+            let report = t.bundle().set("/process/user/umask", 0).report()?;
+            equal("umask", text(&report, "/umask")?, "0000")
+        },
+    ),
+    Case::new(
+        "process/umask-default",
+        "convention: 022, whatever the caller's is",
+        |t| {
+            let mut bundle = t.bundle();
+            let output = bundle.call("run", &[])?.shell("umask 077").run()?.ok()?;
+            let report = Answers::of(&output.stdout)?.value("report")?;
+            equal("umask", text(&report, "/umask")?, "0022")
+        },
+    ),
+    Case::new(
+        "process/no-new-privileges",
+        "config.md#process: noNewPrivileges",
+        |t| {
+            let on = t.bundle().set("/process/noNewPrivileges", true).report()?;
+            equal("NoNewPrivs", text(&on, "/status/NoNewPrivs")?, "1")?;
+            let off = t.bundle().set("/process/noNewPrivileges", false).report()?;
+            equal("NoNewPrivs", text(&off, "/status/NoNewPrivs")?, "0")
+        },
+    ),
+    Case::new(
+        "process/session",
+        "the container's process leads its own session",
+        |t| {
+            let report = t.bundle().report()?;
+            equal("sid", &number(&report, "/sid")?, &1)?;
+            equal("pgid", &number(&report, "/pgid")?, &1)?;
+            let stat = text(&report, "/stat")?;
+            let tty = stat
+                .rsplit(')')
+                .next()
+                .unwrap_or("")
+                .split_whitespace()
+                .nth(4)
+                .unwrap_or("");
+            equal("controlling terminal", tty, "0")
+        },
+    ),
+    Case::new(
+        "process/signals-reset",
+        "no signal of the caller stays ignored or blocked",
+        |t| {
+            let mut bundle = t.bundle();
+            let call = bundle
+                .call("run", &[])?
+                .shell("trap '' INT QUIT USR1 USR2 HUP ALRM WINCH");
+            let report = Answers::of(&call.run()?.ok()?.stdout)?.value("report")?;
+            // The probe's own language run time ignores SIGPIPE.
+            let ignored = u64::from_str_radix(text(&report, "/status/SigIgn")?, 16)? & !(1 << 12);
+            equal("ignored signals", &format!("{ignored:#x}"), "0x0")?;
+            equal(
+                "blocked signals",
+                text(&report, "/status/SigBlk")?,
+                "0000000000000000",
+            )
+        },
+    ),
     Case::new("process/stdin", "standard input is the caller's", |t| {
         let mut bundle = t.bundle().ops(&["stdin"]);
         let output = bundle.call("run", &[])?.stdin("some text")?.run()?.ok()?;
@@ -216,35 +347,22 @@ pub(super) const CASES: &[Case] = &[
         let output = t.bundle().ops(&["stderr=words"]).run()?.ok()?;
         equal("standard error", output.stderr.trim(), "words")
     }),
-    Case::new("process/dev-stdout", "/dev/stdout and /dev/stderr can be opened", |t| {
-        let bundle = t.bundle().ops(&["write=/dev/stdout", "write=/dev/stderr"]);
-        let answers = Answers::of(&bundle.run()?.ok()?.stdout)?;
-        answers.value("write=/dev/stdout")?;
-        answers.value("write=/dev/stderr").map(drop)
-    }),
-    Case::new("process/personality", "config-linux.md#personality: LINUX32", |t| {
-        let report = t.bundle().set("/linux/personality", json!({ "domain": "LINUX32" })).report()?;
-        equal("personality", text(&report, "/personality")?, "00000008")
-    }),
+    Case::new(
+        "process/dev-stdout",
+        "/dev/stdout and /dev/stderr can be opened",
+        |t| {
+            let bundle = t.bundle().ops(&["write=/dev/stdout", "write=/dev/stderr"]);
+            let answers = Answers::of(&bundle.run()?.ok()?.stdout)?;
+            answers.value("write=/dev/stdout")?;
+            answers.value("write=/dev/stderr").map(drop)
+        },
+    ),
 ];
 
 fn has_env(report: &Value, line: &str) -> Check {
     let env = strings(report, "/env")?;
-    ensure(env.iter().any(|found| found == line), format!("{line} is missing in {env:?}"))
-}
-
-/// Every limit lowered a little, so that it needs no privilege.
-fn all_limits(report: &Value) -> (Vec<(String, Value)>, Value) {
-    let mut hard = Vec::new();
-    let mut list = Vec::new();
-    for (name, pair) in report["rlimits"].as_object().into_iter().flatten() {
-        let top = pair[1].as_u64().unwrap_or(0);
-        let wanted = match name.as_str() {
-            "RLIMIT_AS" | "RLIMIT_DATA" | "RLIMIT_STACK" => top.min(1 << 40),
-            _ => top.saturating_sub(1).min(1 << 40),
-        };
-        hard.push((name.clone(), json!(wanted)));
-        list.push(json!({ "type": name, "soft": wanted, "hard": wanted }));
-    }
-    (hard, Value::from(list))
+    ensure(
+        env.iter().any(|found| found == line),
+        format!("{line} is missing in {env:?}"),
+    )
 }
