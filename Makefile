@@ -11,11 +11,12 @@ help:
 	@echo 'make release               static binaries in out/bin'
 	@echo 'make test                  format, lints, docs, tests, conformance (installs what it needs)'
 	@echo 'make test-vm               conformance on pure cgroup v2 in a VM, as root and as a user'
+	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (2 GB, root)'
 	@echo 'make bench                 side by side with the runtimes that are installed'
 	@echo 'make install               to $$(DESTDIR)$$(PREFIX)/bin (PREFIX=/usr/local)'
 	@echo 'make clean                 remove target/ and out/'
 
-.PHONY: demo release test test-vm bench install clean
+.PHONY: demo release test test-vm test-engines bench install clean
 demo:
 	@build/demo
 
@@ -27,6 +28,9 @@ test:
 
 test-vm:
 	@build/test-vm
+
+test-engines:
+	@build/test-engines
 
 bench:
 	@build/bench
