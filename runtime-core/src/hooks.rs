@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::spec::Hook;
-use crate::sys::pidfd;
+use crate::sys::{pidfd, process};
 
 /// How much of a failed hook's output goes into the error.
 const TAIL: u64 = 4096;
@@ -59,9 +59,7 @@ impl Environment<'_> {
     ) -> Result<()> {
         let output = memory("hook-output")?;
         let mut input = memory("hook-state")?;
-        input
-            .write_all(self.state)
-            .attempt("write the state for a hook")?;
+        input.write_all(self.state).attempt("write the state for a hook")?;
         input.rewind().attempt("rewind the state for a hook")?;
         let mut command = Command::new(&hook.path);
         if let Some((name, rest)) = hook.args.split_first() {
@@ -69,27 +67,19 @@ impl Environment<'_> {
         }
         command
             .env_clear()
-            .envs(
-                hook.env
-                    .iter()
-                    .flatten()
-                    .filter_map(|entry| entry.split_once('=')),
-            )
+            .envs(hook.env.iter().flatten().filter_map(|entry| entry.split_once('=')))
             .current_dir(self.bundle)
             .process_group(0)
             .stdin(input)
             .stdout(output.try_clone().attempt("duplicate a descriptor")?)
             .stderr(output.try_clone().attempt("duplicate a descriptor")?);
-        let mut child = command
-            .spawn()
-            .map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
+        process::keep_to_itself(&mut command);
+        let mut child =
+            command.spawn().map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
         let ended = supervise(&mut child, hook, started);
         match ended {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(failed(
-                hook,
-                &format!("{}{}", ending(status), tail(&output)),
-            )),
+            Ok(status) => Err(failed(hook, &format!("{}{}", ending(status), tail(&output)))),
             Err(error) => Err(error),
         }
     }
@@ -109,9 +99,7 @@ fn supervise(
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let outcome = pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
         started(pid, pidfd.as_fd())?;
-        let timeout = hook
-            .timeout
-            .map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
         ended_within(pidfd.as_fd(), timeout)
     });
     if !matches!(outcome, Ok(true)) {
@@ -122,10 +110,7 @@ fn supervise(
         Ok(true) => Ok(status),
         Ok(false) => {
             let seconds = hook.timeout.unwrap_or_default();
-            Err(failed(
-                hook,
-                &format!("killed after its timeout of {seconds} s"),
-            ))
+            Err(failed(hook, &format!("killed after its timeout of {seconds} s")))
         }
         Err(error) => Err(error),
     }
@@ -152,10 +137,7 @@ fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> Result<bool> 
 }
 
 fn failed(hook: &Hook, how: &str) -> Error {
-    Error::new(
-        ErrorKind::Hook,
-        format!("hook {} {how}", hook.path.display()),
-    )
+    Error::new(ErrorKind::Hook, format!("hook {} {how}", hook.path.display()))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -174,10 +156,7 @@ pub(crate) fn tail(output: &File) -> String {
     if output.read_exact_at(&mut bytes, start).is_err() || bytes.is_empty() {
         return String::new();
     }
-    format!(
-        ", its output: {}",
-        String::from_utf8_lossy(&bytes).trim_end()
-    )
+    format!(", its output: {}", String::from_utf8_lossy(&bytes).trim_end())
 }
 
 #[cfg(test)]
@@ -194,12 +173,8 @@ mod tests {
     }
 
     fn run(hooks: &[Hook]) -> Result<()> {
-        Environment {
-            kind: "createRuntime",
-            state: b"{\"pid\":7}",
-            bundle: Path::new("/usr"),
-        }
-        .run(hooks, &mut |_, _| Ok(()))
+        Environment { kind: "createRuntime", state: b"{\"pid\":7}", bundle: Path::new("/usr") }
+            .run(hooks, &mut |_, _| Ok(()))
     }
 
     #[test]

@@ -70,6 +70,14 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When the directory is gone.
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>>;
 
+    /// The `tasks` files of the v1 hierarchies: a process of one thread that writes `0` to each has
+    /// moved itself there. Moving it from outside would stop all forking on the machine for an RCU
+    /// grace period, about 10 ms. Empty without v1 hierarchies.
+    ///
+    /// # Errors
+    /// When a directory is gone.
+    fn entrances(&self) -> Result<Vec<OwnedFd>>;
+
     /// The cgroup v2 directory that a process of the container has moved itself to, at or below the
     /// container's own. A container that shares out controllers (systemd inside) can have no process
     /// in its top directory: `CLONE_INTO_CGROUP` and [`add`](Manager::add) answer `EBUSY` there, and

@@ -30,11 +30,7 @@ impl Bundle {
     pub fn load_config(directory: impl AsRef<Path>, config: impl AsRef<Path>) -> Result<Self> {
         let directory = absolute(directory.as_ref())?;
         let loaded = Spec::load(&directory.join(config))?;
-        Ok(Self {
-            directory,
-            spec: loaded.value,
-            warnings: loaded.warnings,
-        })
+        Ok(Self { directory, spec: loaded.value, warnings: loaded.warnings })
     }
 
     /// Takes a configuration that was made in memory; nothing is read.
@@ -43,11 +39,7 @@ impl Bundle {
     /// An invalid configuration.
     pub fn new(directory: impl AsRef<Path>, spec: Spec) -> Result<Self> {
         spec.validate()?;
-        Ok(Self {
-            directory: absolute(directory.as_ref())?,
-            spec,
-            warnings: Vec::new(),
-        })
+        Ok(Self { directory: absolute(directory.as_ref())?, spec, warnings: Vec::new() })
     }
 
     /// The directory, absolute.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::options::{Console, CreateOptions};
 use super::{Bundle, Container, Known, Runtime, pid_file};
-use crate::cgroup::{self, Entry as Member, Layout, Leftover, Manager};
+use crate::cgroup::{self, Layout, Leftover, Manager};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::host::Host;
@@ -34,19 +34,13 @@ impl Creation {
     fn begin(root: &Path, id: &ContainerId, bundle: &Path) -> Result<Self> {
         let directory = Directory::create(root, id)?;
         let opened = Journal::open(&directory).and_then(|mut journal| {
-            journal.append(&Entry::Creating {
-                bundle: bundle.to_owned(),
-            })?;
+            journal.append(&Entry::Creating { bundle: bundle.to_owned() })?;
             Ok(journal)
         });
         match opened {
-            Ok(journal) => Ok(Self {
-                directory,
-                journal,
-                cgroup: None,
-                process: None,
-                committed: false,
-            }),
+            Ok(journal) => {
+                Ok(Self { directory, journal, cgroup: None, process: None, committed: false })
+            }
             Err(error) => {
                 let _undone = directory.remove();
                 Err(error)
@@ -104,18 +98,12 @@ impl Resolver for Creation {
                 .find(|point| point.name == hierarchy)
         });
         found.map(|point| point.source).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("there is no cgroup hierarchy {hierarchy}"),
-            )
+            Error::new(ErrorKind::Unsupported, format!("there is no cgroup hierarchy {hierarchy}"))
         })
     }
 
     fn init(&self) -> Result<OwnedFd> {
-        Err(Error::new(
-            ErrorKind::WrongStatus,
-            "there is no init process yet",
-        ))
+        Err(Error::new(ErrorKind::WrongStatus, "there is no init process yet"))
     }
 }
 
@@ -125,29 +113,18 @@ struct CreateGates<'a> {
     document: &'a StateDocument,
     bundle: &'a Path,
     journal: &'a mut Journal,
-    cgroup: Option<&'a dyn Manager>,
-    member: Member,
     console: &'a mut Console,
     filter: Option<Vec<u8>>,
 }
 
 impl Gates for CreateGates<'_> {
     fn mapped(&mut self, process: &Process) -> Result<()> {
-        self.journal.append(&Entry::Init(Identity::of(
-            process.pid,
-            process.pidfd.as_fd(),
-        )?))?;
-        self.cgroup
-            .map_or(Ok(()), |cgroup| cgroup.add(process.pid, self.member))
+        let init = Identity::of(process.pid, process.pidfd.as_fd())?;
+        self.journal.append(&Entry::Init(init))
     }
 
     fn filter(&mut self) -> Result<Option<Vec<u8>>> {
-        self.filter = self
-            .plan
-            .seccomp
-            .as_ref()
-            .map(seccomp_message)
-            .transpose()?;
+        self.filter = self.plan.seccomp.as_ref().map(seccomp_message).transpose()?;
         Ok(self.filter.clone())
     }
 
@@ -157,15 +134,10 @@ impl Gates for CreateGates<'_> {
             return Ok(());
         }
         let state = self.document.with_pid(process.pid);
-        for (kind, list) in [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
-        ] {
-            let environment = Environment {
-                kind,
-                state: state.as_bytes(),
-                bundle: self.bundle,
-            };
+        for (kind, list) in
+            [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)]
+        {
+            let environment = Environment { kind, state: state.as_bytes(), bundle: self.bundle };
             environment.run(list, &mut |pid, pidfd| {
                 self.journal.append(&Entry::Hook(Identity::of(pid, pidfd)?))
             })?;
@@ -222,18 +194,9 @@ fn set_up(
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &opened.slots)?;
-    let unified = creation
-        .cgroup
-        .as_ref()
-        .map(|cgroup| cgroup.clone_fd())
-        .transpose()?
-        .flatten();
-    let member = if unified.is_some() {
-        Member::Cloned
-    } else {
-        Member::Moved
-    };
-    let process = spawn(runtime, plan, theirs.as_fd(), unified)?;
+    let birth = Birth::into(creation.cgroup.as_deref())?;
+    let process = spawn(runtime, plan, theirs.as_fd(), &birth)?;
+    drop(birth);
     drop((theirs, opened.slots));
     let document = document(bundle, creation.directory.id());
     let process = creation.process.insert(process);
@@ -242,8 +205,6 @@ fn set_up(
         document: &document,
         bundle: bundle.directory(),
         journal: &mut creation.journal,
-        cgroup: creation.cgroup.as_deref(),
-        member,
         console,
         filter: None,
     };
@@ -255,13 +216,22 @@ fn set_up(
 fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
     let spec = bundle.spec();
     let version = &spec.oci_version;
-    StateDocument::new(
-        version,
-        id,
-        "creating",
-        bundle.directory(),
-        &spec.annotations,
-    )
+    StateDocument::new(version, id, "creating", bundle.directory(), &spec.annotations)
+}
+
+/// The cgroups that a process is in from its first instruction on.
+#[derive(Debug, Default)]
+pub(super) struct Birth<'a> {
+    pub(super) unified: Option<BorrowedFd<'a>>,
+    pub(super) entrances: Vec<OwnedFd>,
+}
+
+impl<'a> Birth<'a> {
+    /// In the container's cgroups; without any, in those of the caller.
+    pub(super) fn into(cgroup: Option<&'a dyn Manager>) -> Result<Self> {
+        let Some(cgroup) = cgroup else { return Ok(Self::default()) };
+        Ok(Self { unified: cgroup.clone_fd()?, entrances: cgroup.entrances()? })
+    }
 }
 
 /// Spawns the init program with a plan's namespaces.
@@ -269,7 +239,7 @@ pub(super) fn spawn(
     runtime: &Runtime,
     plan: &Plan,
     control: BorrowedFd<'_>,
-    cgroup: Option<BorrowedFd<'_>>,
+    birth: &Birth<'_>,
 ) -> Result<Process> {
     let number = CString::new(control.as_raw_fd().to_string()).unwrap_or_default();
     let keep = CString::new(plan.keep_fds.to_string()).unwrap_or_default();
@@ -277,16 +247,14 @@ pub(super) fn spawn(
         image: runtime.image()?.as_fd(),
         args: [c"coracle-init", &number, &keep],
         namespaces: plan.clone_flags,
-        cgroup,
+        cgroup: birth.unified,
+        entrances: &birth.entrances,
         control,
         ambient: plan.id_maps.is_some(),
     }
     .run()
     .attempt("start the init program")?;
-    Ok(Process {
-        pid: spawned.pid,
-        pidfd: spawned.pidfd,
-    })
+    Ok(Process { pid: spawned.pid, pidfd: spawned.pidfd })
 }
 
 /// What later commands need to know.
@@ -305,11 +273,7 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, filter: bool) -> Res
         init: Identity::of(process.pid, process.pidfd.as_fd())?,
         owner: nix::unistd::geteuid().as_raw(),
         annotations: spec.annotations.clone(),
-        cgroup: creation
-            .cgroup
-            .as_ref()
-            .map(|cgroup| cgroup.record().clone())
-            .unwrap_or_default(),
+        cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
         namespaces: plan.namespaces,
         id_maps: plan.id_maps,
         process: plan.process,
@@ -337,11 +301,5 @@ fn finish(
     let pidfd = creation.process.take().map(|process| process.pidfd);
     creation.commit();
     let known = Known::Created(Box::new(record));
-    Ok(Container {
-        runtime: runtime.clone(),
-        id,
-        known,
-        pidfd,
-        console: None,
-    })
+    Ok(Container { runtime: runtime.clone(), id, known, pidfd, console: None })
 }

@@ -44,10 +44,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         check_status(runtime, id)?;
         Directory::open_locked(runtime.root(), id)?
     };
-    let record = match directory
-        .read("state.json")?
-        .map(|bytes| Record::decode(&bytes))
-    {
+    let record = match directory.read("state.json")?.map(|bytes| Record::decode(&bytes)) {
         Some(Ok(record)) => Some(record),
         // A deletion by force lives on the journal alone.
         Some(Err(_)) | None if force => None,
@@ -77,11 +74,7 @@ fn check_status(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 
 /// Kills what a running `create` waits for, so that it gives up the lock: hooks and the init program.
 fn kill_creation(reader: &Reader) {
-    let bytes = reader
-        .read(Journal::name())
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let bytes = reader.read(Journal::name()).ok().flatten().unwrap_or_default();
     for entry in Journal::entries(&bytes) {
         kill_entry(&entry);
     }
@@ -123,11 +116,8 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
             else {
                 return Ok(());
             };
-            Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("container init still running: pid {pid}"),
-            )
-            .with_hint("a frozen parent cgroup or a dead file server can hold it"))
+            Err(Error::new(ErrorKind::TimedOut, format!("container init still running: pid {pid}"))
+                .with_hint("a frozen parent cgroup or a dead file server can hold it"))
         }
     }
 }
@@ -157,11 +147,8 @@ fn run_poststop(record: &Record, id: &ContainerId) {
         return;
     }
     let state = record.document(id, "stopped").with_pid(0);
-    let environment = Environment {
-        kind: "poststop",
-        state: state.as_bytes(),
-        bundle: &record.bundle,
-    };
+    let environment =
+        Environment { kind: "poststop", state: state.as_bytes(), bundle: &record.bundle };
     for hook in &record.hooks.poststop {
         if let Err(error) = environment.run(std::slice::from_ref(hook), &mut |_, _| Ok(())) {
             log::warn!("{error}");

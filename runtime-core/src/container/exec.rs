@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::create::spawn;
+use super::create::{Birth, spawn};
 use super::options::{Console, ExecOptions};
 use super::wait::reap;
 use super::{Container, ExitStatus, Status, pid_file};
@@ -56,10 +56,7 @@ struct InitOf<'a>(&'a Record);
 
 impl Resolver for InitOf<'_> {
     fn start_socket(&self) -> Result<PathBuf> {
-        Err(Error::new(
-            ErrorKind::WrongStatus,
-            "a further process has no start socket",
-        ))
+        Err(Error::new(ErrorKind::WrongStatus, "a further process has no start socket"))
     }
 
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
@@ -69,25 +66,21 @@ impl Resolver for InitOf<'_> {
 
     fn init(&self) -> Result<OwnedFd> {
         let message = "container not running: its init process has ended";
-        self.0
-            .init
-            .open()
-            .ok_or_else(|| Error::new(ErrorKind::WrongStatus, message))
+        self.0.init.open().ok_or_else(|| Error::new(ErrorKind::WrongStatus, message))
     }
 }
 
 /// Serves the gates of an init program that joins a container.
 struct ExecGates<'a> {
-    cgroup: Option<&'a dyn Manager>,
-    member: Member,
+    /// The cgroup to be moved to, unless the process was born there.
+    late: Option<&'a dyn Manager>,
     console: &'a mut Console,
     filter: Option<Vec<u8>>,
 }
 
 impl Gates for ExecGates<'_> {
     fn mapped(&mut self, process: &launch::Process) -> Result<()> {
-        self.cgroup
-            .map_or(Ok(()), |cgroup| cgroup.add(process.pid, self.member))
+        self.late.map_or(Ok(()), |cgroup| cgroup.add(process.pid, Member::Moved))
     }
 
     fn filter(&mut self) -> Result<Option<Vec<u8>>> {
@@ -134,11 +127,7 @@ impl Container {
             Status::Paused => return Err(self.wrong_status("cannot exec in a paused container")),
             _ => return Err(self.wrong_status("cannot exec in a stopped container")),
         }
-        let filter = if record.filter {
-            directory.read("filter")?
-        } else {
-            None
-        };
+        let filter = if record.filter { directory.read("filter")? } else { None };
         if record.filter && filter.is_none() {
             return Err(self.wrong_status("the recorded seccomp filter is missing"));
         }
@@ -158,41 +147,22 @@ impl Container {
         }
         let mut started = started;
         let process = started.0.take().ok_or_else(|| self.not_running())?;
-        Ok(ExecProcess {
-            process,
-            console: console.into_kept(),
-        })
+        Ok(ExecProcess { process, console: console.into_kept() })
     }
 
     fn join(&self, plan: &Plan, console: &mut Console, filter: Option<Vec<u8>>) -> Result<Started> {
         let record = self.record()?;
         let opened = launch::open_sources(plan, &InitOf(record))?;
-        let cgroup = if record.cgroup.is_empty() {
-            None
-        } else {
-            Some(self.cgroup()?)
-        };
+        let cgroup = if record.cgroup.is_empty() { None } else { Some(self.cgroup()?) };
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &opened.slots)?;
-        let unified = cgroup
-            .as_ref()
-            .map(|cgroup| cgroup.clone_fd())
-            .transpose()?
-            .flatten();
-        let member = if unified.is_some() {
-            Member::Cloned
-        } else {
-            Member::Moved
-        };
-        let mut started = Started(Some(spawn(&self.runtime, plan, theirs.as_fd(), unified)?));
+        // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.
+        let late = if self.status()? == Status::Paused { cgroup.as_deref() } else { None };
+        let early = if late.is_none() { cgroup.as_deref() } else { None };
+        let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
         drop((theirs, opened.slots));
-        let mut gates = ExecGates {
-            cgroup: cgroup.as_deref(),
-            member,
-            console,
-            filter,
-        };
+        let mut gates = ExecGates { late, console, filter };
         let output = opened.hook_output.map(File::from);
         if let Some(process) = &mut started.0 {
             launch::serve(plan, &control, process, &mut gates, output.as_ref()).map_err(
@@ -203,5 +173,25 @@ impl Container {
             )?;
         }
         Ok(started)
+    }
+
+    /// Starts the init program in the container's cgroups; where the init process has moved below them,
+    /// beside it.
+    fn spawn(
+        &self,
+        plan: &Plan,
+        control: BorrowedFd<'_>,
+        cgroup: Option<&dyn Manager>,
+    ) -> Result<launch::Process> {
+        let result = spawn(&self.runtime, plan, control, &Birth::into(cgroup)?);
+        match (result, cgroup) {
+            (Err(error), Some(cgroup)) if error.errno() == Some(libc::EBUSY) => {
+                let own = cgroup.clone_fd_of(self.record()?.init.pid)?;
+                let entrances = cgroup.entrances()?;
+                let birth = Birth { unified: own.as_ref().map(AsFd::as_fd), entrances };
+                spawn(&self.runtime, plan, control, &birth)
+            }
+            (result, _) => result,
+        }
     }
 }

@@ -31,10 +31,7 @@ pub(super) fn list(runtime: &Runtime) -> Result<Vec<Listed>> {
     let mut listed = Vec::new();
     for entry in entries {
         let name = entry.attempt_on("read the state root", root)?.file_name();
-        let Some(id) = name
-            .to_str()
-            .and_then(|name| name.parse::<ContainerId>().ok())
-        else {
+        let Some(id) = name.to_str().and_then(|name| name.parse::<ContainerId>().ok()) else {
             continue;
         };
         match load(runtime, &id).and_then(|container| container.state()) {

@@ -20,13 +20,7 @@ pub(super) fn load(runtime: &Runtime, id: &ContainerId) -> Result<Container> {
         Known::Created(record) => record.init.open_even_ended(),
         Known::Creating { .. } => None,
     };
-    Ok(Container {
-        runtime: runtime.clone(),
-        id: id.clone(),
-        known,
-        pidfd,
-        console: None,
-    })
+    Ok(Container { runtime: runtime.clone(), id: id.clone(), known, pidfd, console: None })
 }
 
 fn creating(reader: &Reader, id: &ContainerId) -> Result<Known> {
@@ -47,9 +41,5 @@ fn creating(reader: &Reader, id: &ContainerId) -> Result<Known> {
         )
         .with_hint("delete --force removes it"));
     }
-    Ok(Known::Creating {
-        bundle,
-        init,
-        locked,
-    })
+    Ok(Known::Creating { bundle, init, locked })
 }

@@ -50,11 +50,7 @@ enum Known {
     /// The container was created.
     Created(Box<Record>),
     /// It is being created, or the command that did so was killed.
-    Creating {
-        bundle: PathBuf,
-        init: i32,
-        locked: bool,
-    },
+    Creating { bundle: PathBuf, init: i32, locked: bool },
 }
 
 impl Container {

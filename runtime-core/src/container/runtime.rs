@@ -25,10 +25,7 @@ impl Runtime {
     /// A runtime that keeps its state below `root`, an absolute path. Nothing is touched until a
     /// container is created.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self {
-            root: root.into(),
-            image: Arc::new(OnceLock::new()),
-        }
+        Self { root: root.into(), image: Arc::new(OnceLock::new()) }
     }
 
     /// The state root.

@@ -82,14 +82,9 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, number) in [
-            ("9", 9),
-            ("KILL", 9),
-            ("sigkill", 9),
-            ("SIGTERM", 15),
-            ("0", 0),
-            ("64", 64),
-        ] {
+        for (text, number) in
+            [("9", 9), ("KILL", 9), ("sigkill", 9), ("SIGTERM", 15), ("0", 0), ("64", 64)]
+        {
             assert_eq!(text.parse::<Signal>().expect(text).number(), number);
         }
         let first = "RTMIN+2".parse::<Signal>().expect("real time");

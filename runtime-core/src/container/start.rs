@@ -39,21 +39,14 @@ impl Container {
         if record.hooks.poststart.is_empty() {
             return Ok(());
         }
-        let state = record
-            .document(&self.id, "running")
-            .with_pid(record.init.pid);
-        let environment = Environment {
-            kind: "poststart",
-            state: state.as_bytes(),
-            bundle: &record.bundle,
-        };
-        environment
-            .run(&record.hooks.poststart, &mut |_, _| Ok(()))
-            .inspect_err(|_| {
-                if let Some(pidfd) = record.init.open() {
-                    let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
-                }
-            })
+        let state = record.document(&self.id, "running").with_pid(record.init.pid);
+        let environment =
+            Environment { kind: "poststart", state: state.as_bytes(), bundle: &record.bundle };
+        environment.run(&record.hooks.poststart, &mut |_, _| Ok(())).inspect_err(|_| {
+            if let Some(pidfd) = record.init.open() {
+                let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+        })
     }
 
     /// Connects to the init program and waits for its execve.

@@ -86,16 +86,8 @@ impl Container {
     pub fn state(&self) -> Result<State> {
         let record = match &self.known {
             Known::Created(record) => record,
-            Known::Creating {
-                bundle,
-                init,
-                locked,
-            } => {
-                let status = if *locked {
-                    Status::Creating
-                } else {
-                    Status::Stopped
-                };
+            Known::Creating { bundle, init, locked } => {
+                let status = if *locked { Status::Creating } else { Status::Stopped };
                 return Ok(self.incomplete(bundle.clone(), status, *init));
             }
         };
@@ -143,11 +135,7 @@ impl Container {
             return Ok(Status::Paused);
         }
         let waits = Reader::open(self.runtime.root(), &self.id)?.has(START_SOCKET);
-        Ok(if waits {
-            Status::Created
-        } else {
-            Status::Running
-        })
+        Ok(if waits { Status::Created } else { Status::Running })
     }
 }
 

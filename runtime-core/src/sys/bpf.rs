@@ -111,9 +111,7 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 /// Loads a program of the type `BPF_PROG_TYPE_CGROUP_DEVICE`.
 pub(crate) fn load_device_program(instructions: &[Instruction]) -> io::Result<OwnedFd> {
     let mut name = [0; 16];
-    name.iter_mut()
-        .zip(b"coracle_dev")
-        .for_each(|(to, from)| *to = *from);
+    name.iter_mut().zip(b"coracle_dev").for_each(|(to, from)| *to = *from);
     let count =
         u32::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let mut attempts = LOAD_ATTEMPTS;
@@ -156,11 +154,7 @@ pub(crate) fn attach_device_program(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
 ) -> io::Result<()> {
-    bpf(
-        BPF_PROG_ATTACH,
-        &mut attachment(cgroup, program, BPF_F_ALLOW_MULTI),
-    )
-    .map(drop)
+    bpf(BPF_PROG_ATTACH, &mut attachment(cgroup, program, BPF_F_ALLOW_MULTI)).map(drop)
 }
 
 /// Detaches a device program from a cgroup v2 directory.
@@ -189,15 +183,8 @@ pub(crate) fn attached_device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec
     };
     bpf(BPF_PROG_QUERY, &mut attr)?;
     let open = |id: &u32| {
-        let mut attr = IdAttr {
-            prog_id: *id,
-            next_id: 0,
-            open_flags: 0,
-        };
+        let mut attr = IdAttr { prog_id: *id, next_id: 0, open_flags: 0 };
         bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
     };
-    ids.iter()
-        .zip(0..attr.prog_cnt)
-        .map(|(id, _)| open(id))
-        .collect()
+    ids.iter().zip(0..attr.prog_cnt).map(|(id, _)| open(id)).collect()
 }

@@ -2,10 +2,7 @@
 //!
 //! Every function here is one call (or one call and its bounded retry), takes borrowed
 //! descriptors, and returns [`std::io::Error`]s that carry the `errno`.
-#![allow(
-    unsafe_code,
-    reason = "raw system calls live here and nowhere else in the library"
-)]
+#![allow(unsafe_code, reason = "raw system calls live here and nowhere else in the library")]
 
 pub(crate) mod bpf;
 pub(crate) mod clock;
@@ -20,9 +17,5 @@ use std::io;
 
 /// Turns the return value of a system call into a result.
 fn check(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use super::check;
 
 /// A soft and a hard limit, as in `struct rlimit64`.
@@ -18,10 +21,7 @@ pub(crate) struct Limits {
 /// # Errors
 /// `ESRCH`, `EPERM`, or `EINVAL` for an unknown resource.
 pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
-    let mut old = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the new limit may be null; `old` is writable and outlives the call.
     check(unsafe {
         libc::syscall(
@@ -32,10 +32,7 @@ pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
             &raw mut old,
         )
     })?;
-    Ok(Limits {
-        soft: old.rlim_cur,
-        hard: old.rlim_max,
-    })
+    Ok(Limits { soft: old.rlim_cur, hard: old.rlim_max })
 }
 
 /// Sets a resource limit of the process `pid` (prlimit(2)).
@@ -43,10 +40,7 @@ pub(crate) fn limits(pid: i32, resource: u32) -> io::Result<Limits> {
 /// # Errors
 /// `EPERM` when the hard limit would rise without `CAP_SYS_RESOURCE`.
 pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<()> {
-    let new = libc::rlimit64 {
-        rlim_cur: limits.soft,
-        rlim_max: limits.hard,
-    };
+    let new = libc::rlimit64 { rlim_cur: limits.soft, rlim_max: limits.hard };
     // SAFETY: `new` outlives the call; the old limit may be null.
     check(unsafe {
         libc::syscall(
@@ -58,4 +52,17 @@ pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<
         )
     })
     .map(drop)
+}
+
+/// Makes a program get no descriptor of the caller but 0 to 2, also those that are not marked to be
+/// closed: a library cannot know what the program around it has open.
+pub(crate) fn keep_to_itself(command: &mut Command) {
+    let close_others = || {
+        const CLOEXEC: libc::c_uint = 4;
+        // SAFETY: the call takes numbers only.
+        check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOEXEC) })
+            .map(drop)
+    };
+    // SAFETY: between fork and execve the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(close_others) };
 }

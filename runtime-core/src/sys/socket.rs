@@ -28,11 +28,7 @@ pub(crate) fn receive(
         for control in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(numbers) = control {
                 // SAFETY: the kernel has just installed these descriptors; nobody else owns them.
-                fds.extend(
-                    numbers
-                        .into_iter()
-                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                );
+                fds.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
         return Ok((message.bytes, fds));

@@ -27,6 +27,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) namespaces: u64,
     /// A cgroup2 directory that the process is born into.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// `tasks` files of cgroup v1: it writes `0` to each before it executes the image.
+    pub(crate) entrances: &'a [OwnedFd],
     /// The one descriptor besides 0 to 2 that it gets, under the same number.
     pub(crate) control: BorrowedFd<'a>,
     /// Keep all capabilities across execve although the new user namespace has no id maps yet.
@@ -60,6 +62,8 @@ struct CloneArgs {
 
 /// What the child needs, in memory that it shares with the suspended caller.
 struct Child {
+    entrances: *const OwnedFd,
+    entrance_count: usize,
     image: RawFd,
     control: RawFd,
     ambient: bool,
@@ -72,30 +76,23 @@ impl Spawn<'_> {
     /// Starts the process and returns when it has executed the image.
     ///
     /// # Errors
-    /// The `errno` of clone3 (`EPERM`, `ENOSPC`: too many namespaces, `EAGAIN`: too many processes)
+    /// The `errno` of the move to a cgroup (`ENOSPC`: cpuset.cpus or cpuset.mems is empty), of clone3 (`EPERM`, `ENOSPC`: too many namespaces, `EAGAIN`: too many processes)
     /// or of execveat; in both cases there is no process left.
     pub(crate) fn run(&self) -> io::Result<Spawned> {
         let [program, control, keep] = self.args;
         let mut shared = Child {
+            entrances: self.entrances.as_ptr(),
+            entrance_count: self.entrances.len(),
             image: self.image.as_raw_fd(),
             control: self.control.as_raw_fd(),
             ambient: self.ambient,
-            args: [
-                program.as_ptr(),
-                control.as_ptr(),
-                keep.as_ptr(),
-                ptr::null(),
-            ],
+            args: [program.as_ptr(), control.as_ptr(), keep.as_ptr(), ptr::null()],
             env: [ptr::null()],
             errno: 0,
         };
         // A handler of the caller must not run in the child, which shares the caller's memory.
         let mut before = SigSet::empty();
-        pthread_sigmask(
-            SigmaskHow::SIG_SETMASK,
-            Some(&SigSet::all()),
-            Some(&mut before),
-        )?;
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
         let started = self.clone_into(&mut shared);
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
         let spawned = started?;
@@ -207,6 +204,19 @@ unsafe extern "C" fn child(shared: *mut Child) -> ! {
     if shared.ambient {
         raise_ambient();
     }
+    // SAFETY: the caller's slice lives as long as it is suspended.
+    let entrances = unsafe { std::slice::from_raw_parts(shared.entrances, shared.entrance_count) };
+    for entrance in entrances {
+        // SAFETY: the buffer is one static byte.
+        let written = unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
+        if written < 0 {
+            // SAFETY: errno is this thread's; the process ends here.
+            unsafe {
+                shared.errno = *libc::__errno_location();
+                libc::_exit(127)
+            }
+        }
+    }
     // SAFETY: both descriptors are open in this process, which has a copy of the caller's table; the
     // argument vectors end in null.
     unsafe {
@@ -242,13 +252,7 @@ fn raise_ambient() {
     for capability in (0..u64::BITS).filter(|bit| permitted >> bit & 1 == 1) {
         // SAFETY: the call takes numbers only.
         unsafe {
-            libc::prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE,
-                capability,
-                0,
-                0,
-            );
+            libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0);
         }
     }
 }

@@ -174,6 +174,15 @@ impl Manager for Hierarchies {
         self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
     }
 
+    fn entrances(&self) -> Result<Vec<OwnedFd>> {
+        let open = |directory: String| {
+            self.tree
+                .writable(&directory, "tasks")
+                .map_err(|errno| self.failure("open", &directory, "tasks", errno))
+        };
+        self.record.hierarchies.iter().map(|place| open(place.directory())).collect()
+    }
+
     fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
         self.unified.as_ref().map(|unified| unified.fd_of(&self.tree, pid)).transpose()
     }

@@ -206,6 +206,10 @@ impl Manager for Single {
         self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
     }
 
+    fn entrances(&self) -> Result<Vec<OwnedFd>> {
+        Ok(Vec::new())
+    }
+
     fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
         self.unified.as_ref().map(|unified| unified.fd_of(&self.tree, pid)).transpose()
     }
