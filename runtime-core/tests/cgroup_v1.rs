@@ -266,6 +266,8 @@ fn an_existing_cgroup_is_taken_over_only_when_empty() {
     eventually("empty", || cgroup.0.processes().unwrap().is_empty());
     cgroup.0.freeze().unwrap();
     assert!(cgroup.0.frozen().unwrap());
+    let below = cgroup::open(cgroup.0.record().below("x").unwrap()).unwrap();
+    assert_eq!(below.frozen_at().unwrap(), Some(cgroup.0.record().paths()["freezer"].clone()));
     let error = second.create(&Resources::default()).unwrap_err();
     assert!(error.to_string().contains("frozen"), "{error}");
     assert!(cgroup.file("memory", "").exists(), "the refusal removes nothing");

@@ -10,7 +10,8 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -379,4 +380,75 @@ fn huge_pages_read_back() {
         // The host is left as it was, unless others have begun to use it.
         let _ = std::fs::write(&root, "-hugetlb");
     }
+}
+
+#[test]
+fn values_that_share_a_file_are_kept_in_an_update() {
+    let Some(record) = place_with("kept", &["memory", "cpu"]) else { return };
+    let text = r#"{"cpu":{"quota":50000,"period":100000},"memory":{"limit":67108864}}"#;
+    let cgroup = made(record, text);
+    cgroup.0.update(&resources(r#"{"cpu":{"period":200000}}"#)).unwrap();
+    assert_eq!(cgroup.read("cpu.max"), "50000 200000");
+    cgroup.0.update(&resources(r#"{"cpu":{"quota":-1}}"#)).unwrap();
+    assert_eq!(cgroup.read("cpu.max"), "max 200000");
+    cgroup.0.update(&resources(r#"{"cpu":{"period":100000}}"#)).unwrap();
+    assert_eq!(cgroup.read("cpu.max"), "max 100000");
+    if cgroup.file("memory.swap.max").exists() {
+        cgroup.0.update(&resources(r#"{"memory":{"swap":134217728}}"#)).unwrap();
+        assert_eq!(cgroup.read("memory.swap.max"), "67108864");
+        assert_eq!(cgroup.read("memory.max"), "67108864");
+    }
+}
+
+#[test]
+fn what_freezes_it_is_found() {
+    let Some(record) = place("above") else { return };
+    let cgroup = made(record, "{}");
+    std::fs::create_dir(cgroup.file("inner")).unwrap();
+    let inner = cgroup::open(cgroup.0.record().below("inner").unwrap()).unwrap();
+    assert_eq!(inner.frozen_at().unwrap(), None);
+    cgroup.0.freeze().unwrap();
+    assert_eq!(inner.frozen_at().unwrap(), cgroup.0.record().unified_path());
+    assert!(inner.frozen().unwrap(), "an empty cgroup below counts as frozen");
+}
+
+#[test]
+fn a_further_process_joins_where_the_init_has_gone() {
+    let Some(record) = place("gone") else { return };
+    let cgroup = made(record, "{}");
+    let mut init = cgroup.start("exec sleep 100");
+    let pid = i32::try_from(init.id()).unwrap();
+    let same_file = |fd: &OwnedFd, path: PathBuf| {
+        let by_fd = nix::sys::stat::fstat(fd).unwrap();
+        by_fd.st_ino == std::fs::metadata(path).unwrap().ino()
+    };
+    let top = cgroup.0.clone_fd_of(pid).unwrap().unwrap();
+    assert!(same_file(&top, cgroup.file("")));
+    std::fs::create_dir(cgroup.file("init.scope")).unwrap();
+    std::fs::write(cgroup.file("init.scope/cgroup.procs"), pid.to_string()).unwrap();
+    let moved = cgroup.0.clone_fd_of(pid).unwrap().unwrap();
+    assert!(same_file(&moved, cgroup.file("init.scope")));
+    // A process elsewhere is not followed.
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_eq!(cgroup.0.clone_fd_of(own).unwrap_err().kind(), ErrorKind::WrongStatus);
+    cgroup.0.kill().unwrap();
+    init.wait().unwrap();
+}
+
+#[test]
+fn ownership_of_a_delegated_cgroup() {
+    let Some(record) = place("owner") else { return };
+    let cgroup = made(record, "{}");
+    cgroup.0.delegate(12_345, 54_321).unwrap();
+    let owner = |file: &str| {
+        let data = std::fs::metadata(cgroup.file(file)).unwrap();
+        (data.uid(), data.gid())
+    };
+    let given = (12_345, 54_321);
+    assert_eq!(owner(""), given);
+    for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        assert_eq!(owner(file), given, "{file}");
+    }
+    assert_eq!(owner("cgroup.freeze"), (0, 0));
+    assert_eq!(owner("cgroup.max.depth"), (0, 0));
 }

@@ -231,7 +231,7 @@ fn parse_membership(text: &str) -> (Vec<Hierarchy>, Option<Hierarchy>) {
         let hierarchy = Hierarchy {
             controllers: controllers.to_owned(),
             mount: controllers.strip_prefix("name=").unwrap_or(controllers).to_owned(),
-            own: own.to_owned(),
+            own: if is_usable(own) { own.to_owned() } else { "/".to_owned() },
         };
         if number == "0" {
             unified = Some(hierarchy);
@@ -240,6 +240,12 @@ fn parse_membership(text: &str) -> (Vec<Hierarchy>, Option<Hierarchy>) {
         }
     }
     (hierarchies, unified)
+}
+
+/// Whether the caller's own cgroup can be found by its name: it is neither removed nor outside of
+/// the caller's cgroup namespace, where the name begins with `/..`.
+fn is_usable(own: &str) -> bool {
+    !own.ends_with(" (deleted)") && !own.split('/').any(|part| part == "..")
 }
 
 #[cfg(test)]
@@ -270,6 +276,15 @@ mod tests {
         assert_eq!(paths["memory"], Path::new("/sys/fs/cgroup/memory/docker/c"));
         assert_eq!(paths["name=systemd"], Path::new("/sys/fs/cgroup/systemd/docker/c"));
         assert_eq!(paths["cpuacct"], Path::new("/sys/fs/cgroup/cpu,cpuacct/docker/c"));
+    }
+
+    #[test]
+    fn an_own_cgroup_out_of_sight_is_not_used() {
+        let id = "c".parse().expect("id");
+        for text in ["0::/../../x\n", "0::/x (deleted)\n"] {
+            let record = layout(text).place(&id, None).expect("placed");
+            assert_eq!(record.paths()[""], Path::new("/sys/fs/cgroup/c"));
+        }
     }
 
     #[test]

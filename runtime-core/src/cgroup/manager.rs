@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use super::record::Record;
 use crate::error::Result;
@@ -114,6 +115,13 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the kernel refuses.
     fn frozen(&self) -> Result<bool>;
+
+    /// The directory whose freezing stops the processes: the container's own or the topmost above it.
+    /// It explains a process that does not begin or does not end.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn frozen_at(&self) -> Result<Option<PathBuf>>;
 
     /// Stops all processes, and returns when they stand.
     ///

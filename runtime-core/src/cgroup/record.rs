@@ -64,6 +64,18 @@ impl Place {
         }
     }
 
+    /// The directories above, from the root of the hierarchy down, relative to the base.
+    pub(super) fn ancestors(&self) -> Vec<String> {
+        let root = if self.mount.is_empty() { "." } else { &self.mount };
+        let above = self.path.match_indices('/').map(|(index, _)| Self {
+            path: self.path.get(..index).unwrap_or_default().to_owned(),
+            ..self.clone()
+        });
+        let mut all = vec![root.to_owned()];
+        all.extend(above.map(|place| place.directory()));
+        all
+    }
+
     /// Whether this is the hierarchy of that controller.
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.split(',').any(|name| name == controller)
@@ -124,5 +136,31 @@ impl Record {
 
     pub(super) fn absolute(&self, place: &Place) -> PathBuf {
         self.base.join(Path::new(&place.directory()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(mount: &str, path: &str) -> Place {
+        Place { controllers: String::new(), mount: mount.to_owned(), path: path.to_owned() }
+    }
+
+    #[test]
+    fn ancestors_from_the_root_down() {
+        assert_eq!(place("", "a/b/c").ancestors(), [".", "a", "a/b"]);
+        assert_eq!(place("unified", "a/b").ancestors(), ["unified", "unified/a"]);
+        assert_eq!(place("", "a").ancestors(), ["."]);
+    }
+
+    #[test]
+    fn a_path_below_cannot_lead_out() {
+        let record = Record { unified: Some(place("", "c")), ..Record::default() };
+        let below = record.below("/x//y").expect("below");
+        assert_eq!(below.paths()[""], Path::new("c/x/y"));
+        for bad in ["..", "x/../..", "", "/", "a\nb"] {
+            assert!(record.below(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// The directory.
 #[derive(Debug)]
 pub(super) struct Unified {
-    mount: String,
+    pub(super) place: Place,
     pub(super) directory: String,
     fd: OnceLock<OwnedFd>,
 }
 
 impl Unified {
     pub(super) fn new(place: &Place) -> Self {
-        Self { mount: place.mount.clone(), directory: place.directory(), fd: OnceLock::new() }
+        Self { place: place.clone(), directory: place.directory(), fd: OnceLock::new() }
     }
 
     /// The directory itself, opened at first use.
@@ -44,8 +44,7 @@ impl Unified {
         let membership = read_path(&format!("/proc/{pid}/cgroup"))?;
         let path = membership.lines().find_map(|line| line.strip_prefix("0::"));
         let path = path.unwrap_or_default();
-        let own = self.directory.get(self.mount.len()..).unwrap_or_default();
-        let rest = path.trim_start_matches('/').strip_prefix(own.trim_start_matches('/'));
+        let rest = path.trim_start_matches('/').strip_prefix(&*self.place.path);
         // A path that leads out of the hierarchy as it is mounted here shows "..".
         let inside = |rest: &&str| {
             (rest.is_empty() || rest.starts_with('/')) && !rest.split('/').any(|part| part == "..")
@@ -93,7 +92,7 @@ impl Unified {
             return Ok(());
         }
         let mut last = None;
-        for ancestor in self.ancestors() {
+        for ancestor in self.place.ancestors() {
             for name in &names {
                 let control = "cgroup.subtree_control";
                 if let Err(errno) = tree.write(&ancestor, control, &format!("+{name}")) {
@@ -141,45 +140,11 @@ impl Unified {
         Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
     }
 
-    /// The directories above, from the root of the hierarchy down.
-    fn ancestors(&self) -> Vec<String> {
-        let below = self.directory.get(self.mount.len()..).unwrap_or_default();
-        let below = below.trim_start_matches('/');
-        let root = if self.mount.is_empty() { ".".to_owned() } else { self.mount.clone() };
-        let mut all = vec![root];
-        for (index, _) in below.match_indices('/') {
-            let part = below.get(..index).unwrap_or_default();
-            all.push(if self.mount.is_empty() {
-                part.to_owned()
-            } else {
-                format!("{}/{part}", self.mount)
-            });
-        }
-        all
-    }
-
     /// Writes one of the files of the directory.
     pub(super) fn write(&self, tree: &Tree, file: &str, value: &str) -> Result<()> {
         write_file(self.fd(tree)?, file, value).map_err(|errno| {
             Error::system(format!("write {value:?} to"), errno as i32)
                 .with_path(tree.absolute(&format!("{}/{file}", self.directory)))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn unified(mount: &str, path: &str) -> Unified {
-        let (mount, path) = (mount.to_owned(), path.to_owned());
-        Unified::new(&Place { controllers: String::new(), mount, path })
-    }
-
-    #[test]
-    fn ancestors_from_the_root_down() {
-        assert_eq!(unified("", "a/b/c").ancestors(), [".", "a", "a/b"]);
-        assert_eq!(unified("unified", "a/b").ancestors(), ["unified", "unified/a"]);
-        assert_eq!(unified("", "a").ancestors(), ["."]);
     }
 }

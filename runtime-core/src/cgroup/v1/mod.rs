@@ -6,6 +6,7 @@ pub(super) mod limits;
 mod populate;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -228,6 +229,16 @@ impl Manager for Hierarchies {
             Some(place) => Ok(self.freezer_state(&place.directory())? != "THAWED"),
             None => Ok(false),
         }
+    }
+
+    fn frozen_at(&self) -> Result<Option<PathBuf>> {
+        let Some(place) = self.place("freezer") else { return Ok(None) };
+        let all = place.ancestors().into_iter().chain([place.directory()]);
+        // The root has no such file.
+        let frozen = |one: &String| {
+            self.tree.read(one, "freezer.self_freezing").is_ok_and(|flag| flag.trim_end() == "1")
+        };
+        Ok(all.skip(1).find(frozen).map(|one| self.tree.absolute(&one)))
     }
 
     fn freeze(&self) -> Result<()> {

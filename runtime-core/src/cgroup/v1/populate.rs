@@ -135,10 +135,8 @@ fn make_above(
     place: &Place,
     fill: &dyn Fn(&str, bool) -> nix::Result<()>,
 ) -> nix::Result<bool> {
-    for (index, _) in place.path.match_indices('/') {
-        let above =
-            Place { path: place.path.get(..index).unwrap_or_default().to_owned(), ..place.clone() };
-        let directory = above.directory();
+    // The first is the root of the hierarchy, which is there or not.
+    for directory in place.ancestors().into_iter().skip(1) {
         match tree.make(&directory) {
             Ok(()) => fill(&directory, true)?,
             Err(Errno::EEXIST) => {}

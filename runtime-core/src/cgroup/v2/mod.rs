@@ -4,6 +4,7 @@ mod delegation;
 mod limits;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use nix::errno::Errno;
 
 use super::conditions::{self, is_rootless};
 use super::manager::{Entry, Leftover, Manager};
-use super::record::{Record, Version};
+use super::record::{Place, Record, Version};
 use super::setting::write_all;
 use super::signal::{Killable, kill_all};
 use super::tree::Tree;
@@ -42,16 +43,16 @@ impl Single {
     }
 
     /// Makes the directory with those above it; `false`: it was there.
-    fn make(&self, directory: &str) -> nix::Result<bool> {
+    fn make(&self, place: &Place) -> nix::Result<bool> {
+        let directory = &*place.directory();
         match self.tree.make(directory) {
             Ok(()) => return Ok(true),
             Err(Errno::EEXIST) => return Ok(false),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(errno),
         }
-        for (index, _) in directory.match_indices('/') {
-            let above = directory.get(..index).unwrap_or_default();
-            match self.tree.make(above) {
+        for above in place.ancestors().into_iter().skip(1) {
+            match self.tree.make(&above) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(errno),
             }
@@ -133,6 +134,30 @@ impl Single {
         }
     }
 
+    /// Adds what is in force to values that share a file or a sum with it: the quota to a period, the
+    /// memory limit to one on memory and swap together.
+    fn completed(&self, resources: &Resources, directory: &str) -> Resources {
+        let mut resources = resources.clone();
+        let number = |file| {
+            let text = self.tree.read(directory, file).ok()?;
+            text.split_ascii_whitespace().next()?.parse::<i64>().ok()
+        };
+        let unset = |value: Option<i64>| value.is_none_or(|value| value == 0);
+        if let Some(cpu) = &mut resources.cpu
+            && unset(cpu.quota)
+            && cpu.period.is_some_and(|period| period != 0)
+        {
+            cpu.quota = number("cpu.max");
+        }
+        if let Some(memory) = &mut resources.memory
+            && unset(memory.limit)
+            && memory.swap.is_some_and(|swap| swap > 0)
+        {
+            memory.limit = number("memory.max");
+        }
+        resources
+    }
+
     fn own(&self) -> Result<&Unified> {
         self.unified.as_ref().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "the container has no cgroup of its own")
@@ -148,7 +173,7 @@ impl Manager for Single {
         };
         let settings = limits::settings(resources)?;
         let directory = unified.directory.clone();
-        let new = match self.make(&directory) {
+        let new = match self.make(&unified.place) {
             Ok(new) => new,
             Err(Errno::EACCES | Errno::EPERM | Errno::EROFS)
                 if self.record.optional && settings.is_empty() && is_rootless() =>
@@ -187,10 +212,12 @@ impl Manager for Single {
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
-        if let Some(unified) = &self.unified {
-            unified.enable(&self.tree, &limits::settings(resources)?, &[])?;
-        }
-        self.write_limits(resources)
+        let Some(unified) = &self.unified else {
+            return self.write_limits(resources);
+        };
+        let resources = self.completed(resources, &unified.directory);
+        unified.enable(&self.tree, &limits::settings(&resources)?, &[])?;
+        self.write_limits(&resources)
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
@@ -241,6 +268,16 @@ impl Manager for Single {
 
     fn frozen(&self) -> Result<bool> {
         self.event("frozen")
+    }
+
+    fn frozen_at(&self) -> Result<Option<PathBuf>> {
+        let Some(unified) = &self.unified else { return Ok(None) };
+        let all = unified.place.ancestors().into_iter().chain([unified.directory.clone()]);
+        // The root has no such file.
+        let frozen = |one: &String| {
+            self.tree.read(one, "cgroup.freeze").is_ok_and(|flag| flag.trim_end() == "1")
+        };
+        Ok(all.skip(1).find(frozen).map(|one| self.tree.absolute(&one)))
     }
 
     fn freeze(&self) -> Result<()> {
