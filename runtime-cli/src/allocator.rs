@@ -5,10 +5,7 @@
 //! given back. What does not fit, and everything once the region is used up, comes from the system
 //! allocator, so that a `run` which stays in the foreground for months does not grow.
 
-#![allow(
-    unsafe_code,
-    reason = "a global allocator is an unsafe trait over raw memory"
-)]
+#![allow(unsafe_code, reason = "a global allocator is an unsafe trait over raw memory")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -38,10 +35,7 @@ unsafe impl Sync for Bump {}
 
 impl Bump {
     const fn new() -> Self {
-        Self {
-            region: UnsafeCell::new([0; SIZE]),
-            used: AtomicUsize::new(0),
-        }
+        Self { region: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) }
     }
 
     fn start(&self) -> *mut u8 {
@@ -50,10 +44,7 @@ impl Bump {
 
     /// Where in the region this block lies; `None` if it came from the system allocator.
     fn offset(&self, block: *mut u8) -> Option<usize> {
-        block
-            .addr()
-            .checked_sub(self.start().addr())
-            .filter(|offset| *offset < SIZE)
+        block.addr().checked_sub(self.start().addr()).filter(|offset| *offset < SIZE)
     }
 
     fn take(&self, layout: Layout) -> Option<*mut u8> {
@@ -81,11 +72,7 @@ impl Bump {
     /// Moves the end of the latest block; fails if another block follows or the region ends.
     fn resize(&self, offset: usize, old: usize, new: usize) -> bool {
         let end = offset + new;
-        end <= SIZE
-            && self
-                .used
-                .compare_exchange(offset + old, end, Relaxed, Relaxed)
-                .is_ok()
+        end <= SIZE && self.used.compare_exchange(offset + old, end, Relaxed, Relaxed).is_ok()
     }
 }
 
@@ -160,13 +147,9 @@ mod tests {
     fn only_the_latest_block_changes_its_size() {
         static BUMP: Bump = Bump::new();
         let bump = &BUMP;
-        let first = bump
-            .offset(bump.take(layout(16, 1)).expect("a block"))
-            .expect("offset");
+        let first = bump.offset(bump.take(layout(16, 1)).expect("a block")).expect("offset");
         assert!(bump.resize(first, 16, 32));
-        let second = bump
-            .offset(bump.take(layout(8, 1)).expect("a block"))
-            .expect("offset");
+        let second = bump.offset(bump.take(layout(8, 1)).expect("a block")).expect("offset");
         assert_eq!(second, 32);
         assert!(!bump.resize(first, 32, 64));
         assert!(bump.resize(second, 8, 0));

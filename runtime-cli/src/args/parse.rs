@@ -210,10 +210,14 @@ fn parse_help(parser: &mut lexopt::Parser) -> Result<Request, Usage> {
 }
 
 fn find(name: &str) -> Result<&'static Command, Usage> {
-    table::find(name).ok_or_else(|| Usage {
+    table::find(name).ok_or_else(|| {
+        let message = if table::MISSING.contains(&name) {
+            format!("the command {name:?} is not supported yet")
+        } else {
+            format!("unknown command {name:?}")
+        };
         // runc's status for a command that does not exist.
-        status: 3,
-        ..Usage::new(format!("unknown command {name:?}")).see_help_of(None)
+        Usage { status: 3, ..Usage::new(message).see_help_of(None) }
     })
 }
 
@@ -470,6 +474,7 @@ mod tests {
     fn faults_name_the_word() {
         for (line, message, status) in [
             ("frobnicate", "unknown command \"frobnicate\"", 3),
+            ("pause c", "the command \"pause\" is not supported yet", 3),
             ("help frobnicate", "unknown command \"frobnicate\"", 3),
             ("--foo state c", "flag provided but not defined: --foo", 1),
             ("state --foo c", "flag provided but not defined: --foo", 1),

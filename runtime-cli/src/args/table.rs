@@ -143,6 +143,10 @@ const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").
 pub(crate) const COMMANDS: &[Command] =
     &[CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, SPEC, FEATURES, EXPLAIN];
 
+/// Commands of runc that do not exist yet.
+pub(crate) const MISSING: [&str; 6] =
+    ["checkpoint", "events", "pause", "restore", "resume", "update"];
+
 const CREATE: Command = Command {
     flags: &[
         BUNDLE,
