@@ -202,3 +202,22 @@ fn descriptors_of_a_service_manager_are_passed() {
     let output = Command::new("sh").arg("-c").arg(script).output().expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 1\na\nb\n", "{output:?}");
 }
+
+#[test]
+fn hooks_and_the_program_get_every_signal() {
+    let Some(bundle) = Bundle::new("cat /proc/self/status") else {
+        return;
+    };
+    let kinds = ["prestart", "createRuntime", "poststart", "poststop"];
+    let file = bundle.path("masks");
+    let script = format!("grep SigBlk /proc/self/status >> {file}");
+    for kind in kinds {
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+        bundle.edit(|config| config["hooks"][kind] = hook);
+    }
+    let status = bundle.succeed(&["run", &bundle.id]);
+    let mask = "SigBlk:\t0000000000000000\n";
+    assert!(status.contains(mask), "{status}");
+    let masks = std::fs::read_to_string(file).expect("what the hooks wrote");
+    assert_eq!(masks, mask.repeat(kinds.len()));
+}

@@ -320,6 +320,7 @@ mod tests {
         for command in COMMANDS {
             assert!(command.flags.iter().any(|flag| flag.long == "help"));
             assert!(command.at_least <= command.at_most);
+            assert!(!MISSING.contains(&command.name));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::sys::signal::SigSet;
+
 use super::check;
 
 /// A soft and a hard limit, as in `struct rlimit64`.
@@ -55,14 +57,16 @@ pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<
 }
 
 /// Makes a program get no descriptor of the caller but 0 to 2, also those that are not marked to be
-/// closed: a library cannot know what the program around it has open.
+/// closed, and none of the signals that the caller blocks: a library cannot know what the program
+/// around it has open and waits for.
 pub(crate) fn keep_to_itself(command: &mut Command) {
-    let close_others = || {
+    let reset = || {
         const CLOEXEC: libc::c_uint = 4;
+        SigSet::empty().thread_set_mask()?;
         // SAFETY: the call takes numbers only.
         check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOEXEC) })
             .map(drop)
     };
-    // SAFETY: between fork and execve the closure makes one system call and allocates nothing.
-    unsafe { command.pre_exec(close_others) };
+    // SAFETY: between fork and execve the closure makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(reset) };
 }
