@@ -23,6 +23,9 @@ pub(crate) fn serve(path: &str, input: &str) -> std::io::Result<Value> {
     };
     let size = sys::window_size(master.as_raw_fd());
     let terminal = nix::unistd::isatty(&master).unwrap_or(false);
+    if !terminal {
+        return Ok(json!({ "payload": payload, "descriptors": count, "terminal": false }));
+    }
     let mut master = File::from(master);
     master.write_all(input.as_bytes())?;
     let mut output = Vec::new();

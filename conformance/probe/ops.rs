@@ -65,21 +65,15 @@ fn process_step(name: &str, argument: &str) -> Outcome {
         "fork" => spawn_sleepers(argument),
         "stdin" => read_all(&mut std::io::stdin()),
         "readfd" => match argument.parse() {
-            Ok(fd) => sys::read_descriptor(fd)
-                .map_err(name_of)
-                .and_then(|bytes| lossy(&bytes)),
+            Ok(fd) => sys::read_descriptor(fd).map_err(name_of).and_then(|bytes| lossy(&bytes)),
             Err(_) => Err("EINVAL".to_owned()),
         },
         "console" => {
             let (path, input) = argument.split_once(',').unwrap_or((argument, ""));
-            crate::console::serve(path, input)
-                .map_err(|error| errno_of(&error))
-                .and_then(done)
+            crate::console::serve(path, input).map_err(|error| errno_of(&error)).and_then(done)
         }
         "record" => record(argument),
-        "exec" => Err(errno_of(
-            &Command::new(argument).args(["echo=executed"]).exec(),
-        )),
+        "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),
         "spawn" => Command::new(argument)
             .arg("exit=7")
             .status()
@@ -100,12 +94,7 @@ fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
             .and_then(|mut file| read_all(&mut file)),
         "write" => plain(OpenOptions::new().write(true).open(path).map(|_| ())),
         "create" => plain(
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map(|_| ()),
+            OpenOptions::new().write(true).create(true).truncate(false).open(path).map(|_| ()),
         ),
         "put" => plain(
             OpenOptions::new()
@@ -114,16 +103,8 @@ fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
                 .and_then(|mut file| file.write_all(second.as_bytes())),
         ),
         "open" => plain(fs::File::open(path).map(|_| ())),
-        "rw" => plain(
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(path)
-                .map(|_| ()),
-        ),
-        "stat" => report::inode(path)
-            .map_err(|error| errno_of(&error))
-            .and_then(done),
+        "rw" => plain(OpenOptions::new().read(true).write(true).open(path).map(|_| ())),
+        "stat" => report::inode(path).map_err(|error| errno_of(&error)).and_then(done),
         "statf" => fs::canonicalize(path)
             .and_then(|real| report::inode(&real))
             .map_err(|error| errno_of(&error))
@@ -159,12 +140,8 @@ fn kernel_step(name: &str, argument: &str, parts: &[&str]) -> Outcome {
             _ => CloneFlags::CLONE_NEWUTS,
         })),
         "sethostname" => errno(nix::unistd::sethostname(argument)),
-        "setuid" => errno(nix::unistd::setuid(Uid::from_raw(
-            argument.parse().unwrap_or(0),
-        ))),
-        "setgid" => errno(nix::unistd::setgid(Gid::from_raw(
-            argument.parse().unwrap_or(0),
-        ))),
+        "setuid" => errno(nix::unistd::setuid(Uid::from_raw(argument.parse().unwrap_or(0)))),
+        "setgid" => errno(nix::unistd::setgid(Gid::from_raw(argument.parse().unwrap_or(0)))),
         "chroot" => errno(nix::unistd::chroot(argument)),
         "syscall" => raw(parts),
         _ => return None,
@@ -194,10 +171,7 @@ fn raw(parts: &[&str]) -> Result<Step, String> {
         "sync" => libc::SYS_sync,
         "acct" => libc::SYS_acct,
         "membarrier" => libc::SYS_membarrier,
-        other => other
-            .trim_start_matches('#')
-            .parse()
-            .map_err(|_| "EINVAL".to_owned())?,
+        other => other.trim_start_matches('#').parse().map_err(|_| "EINVAL".to_owned())?,
     };
     let mut args = [0; 6];
     for (slot, word) in args.iter_mut().zip(rest) {
@@ -207,9 +181,7 @@ fn raw(parts: &[&str]) -> Result<Step, String> {
         }
         .map_err(|_| "EINVAL".to_owned())?;
     }
-    sys::raw_syscall(number, args)
-        .map_err(name_of)
-        .and_then(done)
+    sys::raw_syscall(number, args).map_err(name_of).and_then(done)
 }
 
 fn write_raw(stream: &mut dyn Write, text: &str) -> Result<Step, String> {
@@ -265,10 +237,7 @@ fn watch(argument: &str) -> Result<Step, String> {
     let mut seen = std::collections::BTreeSet::new();
     while Instant::now() < end {
         let list = report::names(Path::new("/proc")).unwrap_or_default();
-        for pid in list
-            .iter()
-            .filter(|name| name.parse::<u32>().is_ok() && **name != own)
-        {
+        for pid in list.iter().filter(|name| name.parse::<u32>().is_ok() && **name != own) {
             for fd in report::names(Path::new(&format!("/proc/{pid}/fd"))).unwrap_or_default() {
                 if let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
                     seen.insert(target.to_string_lossy().into_owned());
@@ -319,26 +288,14 @@ fn wait_for(path: &Path) -> Result<Step, String> {
 
 fn make_node(parts: &[&str]) -> Result<Step, String> {
     let part = |index: usize| parts.get(index).copied().unwrap_or_default();
-    let kind = if part(1) == "b" {
-        SFlag::S_IFBLK
-    } else {
-        SFlag::S_IFCHR
-    };
+    let kind = if part(1) == "b" { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
     let device = makedev(part(2).parse().unwrap_or(0), part(3).parse().unwrap_or(0));
-    errno(mknod(
-        part(0),
-        kind,
-        Mode::from_bits_truncate(0o600),
-        device,
-    ))
+    errno(mknod(part(0), kind, Mode::from_bits_truncate(0o600), device))
 }
 
 fn read_all(source: &mut dyn Read) -> Result<Step, String> {
     let mut bytes = Vec::new();
-    source
-        .take(65_536)
-        .read_to_end(&mut bytes)
-        .map_err(|error| errno_of(&error))?;
+    source.take(65_536).read_to_end(&mut bytes).map_err(|error| errno_of(&error))?;
     lossy(&bytes)
 }
 
@@ -365,9 +322,7 @@ fn errno(result: Result<(), Errno>) -> Result<Step, String> {
 }
 
 fn errno_of(error: &std::io::Error) -> String {
-    error
-        .raw_os_error()
-        .map_or_else(|| error.to_string(), |raw| name_of(Errno::from_raw(raw)))
+    error.raw_os_error().map_or_else(|| error.to_string(), |raw| name_of(Errno::from_raw(raw)))
 }
 
 fn name_of(error: Errno) -> String {

@@ -123,9 +123,7 @@ fn text(path: Option<&Path>) -> Option<String> {
 }
 
 fn trimmed(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|content| content.trim().to_owned())
+    fs::read_to_string(path).ok().map(|content| content.trim().to_owned())
 }
 
 fn environment() -> Vec<String> {
@@ -155,11 +153,7 @@ fn status() -> BTreeMap<String, String> {
 }
 
 fn numbers(status: &BTreeMap<String, String>, key: &str) -> Option<Vec<u32>> {
-    status
-        .get(key)?
-        .split_whitespace()
-        .map(|word| word.parse().ok())
-        .collect()
+    status.get(key)?.split_whitespace().map(|word| word.parse().ok()).collect()
 }
 
 fn mounts() -> Option<Vec<Value>> {
@@ -196,10 +190,7 @@ fn descriptors() -> Option<Value> {
         if target.starts_with("/proc/") && target.ends_with("/fd") {
             continue;
         }
-        found.insert(
-            entry.file_name().to_string_lossy().into_owned(),
-            Value::from(target),
-        );
+        found.insert(entry.file_name().to_string_lossy().into_owned(), Value::from(target));
     }
     Some(Value::Object(found))
 }
@@ -209,10 +200,7 @@ fn namespaces() -> Value {
         .iter()
         .filter_map(|name| {
             let link = fs::read_link(format!("/proc/self/ns/{name}")).ok()?;
-            Some((
-                (*name).to_owned(),
-                Value::from(link.to_string_lossy().into_owned()),
-            ))
+            Some(((*name).to_owned(), Value::from(link.to_string_lossy().into_owned())))
         })
         .collect();
     Value::Object(links)
@@ -240,9 +228,7 @@ fn limits() -> Value {
     let limits: Map<String, Value> = table
         .into_iter()
         .filter_map(|(name, resource)| {
-            getrlimit(resource)
-                .ok()
-                .map(|(soft, hard)| (name.to_owned(), json!([soft, hard])))
+            getrlimit(resource).ok().map(|(soft, hard)| (name.to_owned(), json!([soft, hard])))
         })
         .collect();
     Value::Object(limits)

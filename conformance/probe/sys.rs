@@ -1,8 +1,5 @@
 //! The few system calls that have no safe wrapper.
-#![allow(
-    unsafe_code,
-    reason = "raw system calls are what the probe exists to make"
-)]
+#![allow(unsafe_code, reason = "raw system calls are what the probe exists to make")]
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -35,12 +32,7 @@ pub(crate) fn ignore(which: Signal) -> Result<(), Errno> {
 
 /// Rows and columns of the terminal behind a descriptor.
 pub(crate) fn window_size(fd: i32) -> Option<(u16, u16)> {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: `size` is a valid, writable winsize for the whole call.
     let result = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &raw mut size) };
     (result == 0).then_some((size.ws_row, size.ws_col))

@@ -98,20 +98,12 @@ pub(crate) fn parse() -> Result<Command, String> {
     if raw.list {
         return Ok(Command::List(raw.filters));
     }
-    let runtime = raw
-        .runtime
-        .ok_or("--runtime PATH is missing (see --help)")?;
+    let runtime = raw.runtime.ok_or("--runtime PATH is missing (see --help)")?;
     let runtime = absolute(&runtime)?;
     let probe = find_probe(raw.probe)?;
     if let Some(case) = raw.worker {
         let dir = raw.dir.ok_or("a worker needs --dir")?;
-        return Ok(Command::Worker(Job {
-            case,
-            runtime,
-            probe,
-            dir,
-            cgroup: raw.cgroup,
-        }));
+        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup: raw.cgroup }));
     }
     Ok(Command::Run(Args {
         runtime,
@@ -169,16 +161,12 @@ fn find_probe(given: Option<PathBuf>) -> Result<PathBuf, String> {
         target.join("release/conformance-probe"),
         target.join("debug/conformance-probe"),
     ];
-    places
-        .iter()
-        .find(|path| is_static(path))
-        .cloned()
-        .ok_or_else(|| {
-            "no static conformance-probe beside this program; build it with `cargo build -p \
+    places.iter().find(|path| is_static(path)).cloned().ok_or_else(|| {
+        "no static conformance-probe beside this program; build it with `cargo build -p \
          coracle-conformance --bin conformance-probe --target x86_64-unknown-linux-musl` or give \
          --probe PATH"
-                .to_owned()
-        })
+            .to_owned()
+    })
 }
 
 /// A dynamic program names its loader, and the loader's path is near the start of the file.

@@ -33,15 +33,7 @@ impl<'t> Bundle<'t> {
         let trouble = prepare(trial, &dir).err().map(Failure::from);
         let id = trial.new_id();
         let config = default_config(trial, &id);
-        Self {
-            trial,
-            dir,
-            config,
-            id,
-            options: Vec::new(),
-            raw: None,
-            trouble,
-        }
+        Self { trial, dir, config, id, options: Vec::new(), raw: None, trouble }
     }
 
     /// A path in the root filesystem, as seen from the host.
@@ -88,8 +80,7 @@ impl<'t> Bundle<'t> {
     pub(crate) fn shell(self, script: &str) -> Self {
         let target = self.rootfs("bin/busybox");
         let copied = fs::copy("/bin/busybox", target).map(|_| ());
-        self.note(copied)
-            .args(&["/bin/busybox", "sh", "-c", script])
+        self.note(copied).args(&["/bin/busybox", "sh", "-c", script])
     }
 
     /// Adds a mount at the end of the list.
@@ -137,16 +128,13 @@ impl<'t> Bundle<'t> {
 
     /// Adds a new namespace.
     pub(crate) fn namespace(self, kind: &str) -> Self {
-        self.without_namespace(kind)
-            .set("/linux/namespaces/-", json!({ "type": kind }))
+        self.without_namespace(kind).set("/linux/namespaces/-", json!({ "type": kind }))
     }
 
     /// Adds a user namespace with a map of many ids (needs root).
     pub(crate) fn user_namespace(self) -> Self {
         let map = json!([{ "containerID": 0, "hostID": 200_000, "size": 65_536 }]);
-        self.namespace("user")
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
+        self.namespace("user").set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
     /// Adds a hook.
@@ -192,8 +180,7 @@ impl<'t> Bundle<'t> {
 
     /// Adds options of `create` or `run`.
     pub(crate) fn option(mut self, options: &[&str]) -> Self {
-        self.options
-            .extend(options.iter().map(|word| (*word).to_owned()));
+        self.options.extend(options.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -205,10 +192,7 @@ impl<'t> Bundle<'t> {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
-        let text = self
-            .raw
-            .clone()
-            .unwrap_or_else(|| self.config.to_string().into_bytes());
+        let text = self.raw.clone().unwrap_or_else(|| self.config.to_string().into_bytes());
         Ok(fs::write(self.dir.join("config.json"), text)?)
     }
 
@@ -218,11 +202,7 @@ impl<'t> Bundle<'t> {
     /// The bundle cannot be written.
     pub(crate) fn call(&mut self, verb: &str, more: &[&str]) -> Check<Call<'t>> {
         self.write()?;
-        let mut args = vec![
-            verb.to_owned(),
-            "--bundle".into(),
-            self.dir.display().to_string(),
-        ];
+        let mut args = vec![verb.to_owned(), "--bundle".into(), self.dir.display().to_string()];
         args.extend(self.options.iter().cloned());
         args.extend(more.iter().map(|word| (*word).to_owned()));
         args.push(self.id.clone());
@@ -293,12 +273,7 @@ impl<'t> Bundle<'t> {
             self.trial.live(&self.id);
         }
         let output = output.ok()?;
-        Ok(Container::new(
-            self.trial,
-            self.id,
-            self.dir,
-            output.stdout_file,
-        ))
+        Ok(Container::new(self.trial, self.id, self.dir, output.stdout_file))
     }
 
     fn note<E: Into<Failure>>(mut self, result: Result<(), E>) -> Self {
@@ -331,10 +306,7 @@ impl Answers {
     }
 
     fn line(&self, op: &str) -> Check<&Value> {
-        let found = self
-            .0
-            .iter()
-            .find(|line| line.get("op") == Some(&json!(op)));
+        let found = self.0.iter().find(|line| line.get("op") == Some(&json!(op)));
         match found {
             Some(line) => Ok(line),
             None => broken(format!("the probe did not answer {op}: {:?}", self.0)),
@@ -435,14 +407,6 @@ fn default_mounts() -> Value {
 fn rootless(config: &mut Value) {
     let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
     value::set(config, "/linux/namespaces/-", json!({ "type": "user" }));
-    value::set(
-        config,
-        "/linux/uidMappings",
-        map(nix::unistd::geteuid().as_raw()),
-    );
-    value::set(
-        config,
-        "/linux/gidMappings",
-        map(nix::unistd::getegid().as_raw()),
-    );
+    value::set(config, "/linux/uidMappings", map(nix::unistd::geteuid().as_raw()));
+    value::set(config, "/linux/gidMappings", map(nix::unistd::getegid().as_raw()));
 }

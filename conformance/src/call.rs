@@ -92,11 +92,7 @@ impl<'t> Call<'t> {
 
     /// Replaces the environment.
     pub(crate) fn env(mut self, env: &[(&str, &str)]) -> Self {
-        self.env = Some(
-            env.iter()
-                .map(|(key, value)| ((*key).into(), (*value).into()))
-                .collect(),
-        );
+        self.env = Some(env.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect());
         self
     }
 
@@ -139,16 +135,11 @@ impl<'t> Call<'t> {
             None => Command::new(runtime),
             Some(text) => {
                 let mut shell = Command::new("/bin/sh");
-                shell
-                    .args(["-c", &format!("{text}; exec \"$@\""), "sh"])
-                    .arg(runtime);
+                shell.args(["-c", &format!("{text}; exec \"$@\""), "sh"]).arg(runtime);
                 shell
             }
         };
-        command
-            .args(&self.globals)
-            .args(&self.args)
-            .process_group(0);
+        command.args(&self.globals).args(&self.args).process_group(0);
         let words: Vec<_> = self
             .globals
             .iter()
@@ -158,9 +149,7 @@ impl<'t> Call<'t> {
             .collect();
         let line = words.join(" ");
         if let Some(env) = &self.env {
-            command
-                .env_clear()
-                .envs(env.iter().map(|(key, value)| (key, value)));
+            command.env_clear().envs(env.iter().map(|(key, value)| (key, value)));
         }
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
@@ -174,14 +163,7 @@ impl<'t> Call<'t> {
         };
         let child = command.spawn()?;
         self.trial.own(child.id());
-        Ok(Running {
-            trial: self.trial,
-            child,
-            line,
-            out,
-            err,
-            end: Instant::now() + self.limit,
-        })
+        Ok(Running { trial: self.trial, child, line, out, err, end: Instant::now() + self.limit })
     }
 
     /// Starts the runtime and waits for its end.
@@ -220,20 +202,14 @@ impl Running<'_> {
                 let _ = self.child.wait();
                 self.trial.disown(self.child.id());
                 self.trial.tell(format!("{}: hangs", self.line));
-                return broken(format!(
-                    "`{}` hangs; stderr: {}",
-                    self.line,
-                    read_lossy(&self.err)
-                ));
+                return broken(format!("`{}` hangs; stderr: {}", self.line, read_lossy(&self.err)));
             }
             self.trial.reap();
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
         };
         self.trial.disown(self.child.id());
-        let code = status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let output = Output {
             line: self.line,
             code,
@@ -241,11 +217,7 @@ impl Running<'_> {
             stderr: read_lossy(&self.err),
             stdout_file: self.out,
         };
-        self.trial.tell(format!(
-            "{} -> {code} {}",
-            output.line,
-            output.stderr.trim()
-        ));
+        self.trial.tell(format!("{} -> {code} {}", output.line, output.stderr.trim()));
         Ok(output)
     }
 }
@@ -266,10 +238,7 @@ impl Output {
     pub(crate) fn code(self, wanted: i32) -> Check<Self> {
         ensure(
             self.code == wanted,
-            format!(
-                "`{}`: exit status {}, wanted {wanted}: {}",
-                self.line, self.code, self.stderr
-            ),
+            format!("`{}`: exit status {}, wanted {wanted}: {}", self.line, self.code, self.stderr),
         )?;
         Ok(self)
     }
@@ -279,14 +248,8 @@ impl Output {
     /// # Errors
     /// It succeeded or crashed.
     pub(crate) fn fails(self) -> Check<Self> {
-        ensure(
-            self.code != 0,
-            format!("`{}` succeeds, but must fail", self.line),
-        )?;
-        ensure(
-            self.code != 139 && self.code != 134,
-            format!("`{}` crashed", self.line),
-        )?;
+        ensure(self.code != 0, format!("`{}` succeeds, but must fail", self.line))?;
+        ensure(self.code != 139 && self.code != 134, format!("`{}` crashed", self.line))?;
         Ok(self)
     }
 
@@ -298,10 +261,7 @@ impl Output {
         let output = self.fails()?;
         ensure(
             output.stderr.to_lowercase().contains(&part.to_lowercase()),
-            format!(
-                "`{}`: {part:?} is missing in {:?}",
-                output.line, output.stderr
-            ),
+            format!("`{}`: {part:?} is missing in {:?}", output.line, output.stderr),
         )?;
         Ok(output)
     }

@@ -45,12 +45,7 @@ impl Case {
         promise: &'static str,
         body: fn(&Trial) -> Check,
     ) -> Self {
-        Self {
-            name,
-            promise,
-            needs: &[],
-            body,
-        }
+        Self { name, promise, needs: &[], body }
     }
 
     /// The same case with needs.
@@ -70,18 +65,16 @@ impl Need {
         let (there, reason) = match self {
             Self::Root => (host.root, "needs root".to_owned()),
             Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
-            Self::Controller(name) => (
-                host.has_controller(name),
-                format!("needs the cgroup controller {name}"),
-            ),
+            Self::Controller(name) => {
+                (host.has_controller(name), format!("needs the cgroup controller {name}"))
+            }
             Self::CgroupV2 => (host.v2, "needs a pure cgroup v2 host".to_owned()),
             Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
             Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),
-            Self::Kernel(major, minor) => (
-                host.kernel >= (major, minor),
-                format!("needs Linux {major}.{minor}"),
-            ),
+            Self::Kernel(major, minor) => {
+                (host.kernel >= (major, minor), format!("needs Linux {major}.{minor}"))
+            }
         };
         (!there).then_some(reason)
     }

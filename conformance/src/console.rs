@@ -36,13 +36,7 @@ impl<'t> Console<'t> {
             .stdout(std::fs::File::create(&output)?)
             .spawn()?;
         trial.own(child.id());
-        let console = Self {
-            trial,
-            child,
-            op,
-            output,
-            path,
-        };
+        let console = Self { trial, child, op, output, path };
         trial.until("the console socket", || console.path.exists())?;
         Ok(console)
     }
@@ -59,9 +53,7 @@ impl<'t> Console<'t> {
     pub(crate) fn finish(mut self) -> Check<Value> {
         let trial = self.trial;
         let child = &mut self.child;
-        trial.until("the end of the console", || {
-            matches!(child.try_wait(), Ok(Some(_)))
-        })?;
+        trial.until("the end of the console", || matches!(child.try_wait(), Ok(Some(_))))?;
         Answers::of(&read_lossy(&self.output))?.value(&self.op)
     }
 }

@@ -24,12 +24,7 @@ pub(crate) struct Container<'t> {
 impl<'t> Container<'t> {
     /// A container whose first process writes to `output`.
     pub(crate) fn new(trial: &'t Trial, id: String, bundle: PathBuf, output: PathBuf) -> Self {
-        Self {
-            trial,
-            id,
-            bundle,
-            output,
-        }
+        Self { trial, id, bundle, output }
     }
 
     /// A call with this command, options and the id at the end.
@@ -123,8 +118,7 @@ impl<'t> Container<'t> {
     /// # Errors
     /// It does not in time.
     pub(crate) fn prints(&self, part: &str) -> Check {
-        self.trial
-            .until(&format!("output {part:?}"), || self.stdout().contains(part))
+        self.trial.until(&format!("output {part:?}"), || self.stdout().contains(part))
     }
 
     /// The probe's answers so far, once all of `count` are there.
@@ -133,11 +127,7 @@ impl<'t> Container<'t> {
     /// They do not come in time.
     pub(crate) fn answers(&self, count: usize) -> Check<Answers> {
         self.trial.until("the answers of the probe", || {
-            self.stdout()
-                .lines()
-                .filter(|line| line.ends_with('}'))
-                .count()
-                >= count
+            self.stdout().lines().filter(|line| line.ends_with('}')).count() >= count
         })?;
         Answers::of(&self.stdout())
     }
@@ -149,9 +139,7 @@ impl<'t> Container<'t> {
     pub(crate) fn stopped(&self) -> Check {
         let mut last = String::new();
         let waited = self.trial.until("status stopped", || {
-            last = self
-                .status()
-                .unwrap_or_else(|failure| format!("{failure:?}"));
+            last = self.status().unwrap_or_else(|failure| format!("{failure:?}"));
             last == "stopped"
         });
         waited.map_err(|_| crate::failure::Failure::Broken(format!("status stays {last}")))

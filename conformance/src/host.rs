@@ -58,11 +58,7 @@ impl Host {
     /// The directory of a cgroup in the hierarchy of one controller.
     pub(crate) fn cgroup_dir(&self, controller: &str, path: &str) -> PathBuf {
         let root = Path::new(CGROUP_ROOT);
-        let root = if self.v2 {
-            root.to_owned()
-        } else {
-            root.join(controller)
-        };
+        let root = if self.v2 { root.to_owned() } else { root.join(controller) };
         root.join(path.trim_start_matches('/'))
     }
 }
@@ -75,29 +71,18 @@ pub(crate) fn is_v2() -> bool {
 /// The version 2 cgroup of this process.
 pub(crate) fn own_cgroup() -> Option<String> {
     let content = fs::read_to_string("/proc/self/cgroup").ok()?;
-    content
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .map(str::to_owned)
+    content.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
 fn base_directory(v2: bool, base: &str) -> PathBuf {
     let root = Path::new(CGROUP_ROOT);
-    if v2 {
-        root.join(base.trim_start_matches('/'))
-    } else {
-        root.join("memory")
-    }
+    if v2 { root.join(base.trim_start_matches('/')) } else { root.join("memory") }
 }
 
 fn controllers(root: bool, v2: bool, dir: &Path) -> Vec<String> {
     if v2 {
         // A runtime that runs as root hands controllers down itself.
-        let file = if root {
-            "cgroup.controllers"
-        } else {
-            "cgroup.subtree_control"
-        };
+        let file = if root { "cgroup.controllers" } else { "cgroup.subtree_control" };
         let content = fs::read_to_string(dir.join(file)).unwrap_or_default();
         return content.split_whitespace().map(str::to_owned).collect();
     }
@@ -121,8 +106,6 @@ fn kernel() -> (u32, u32) {
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map(|word| word.parse().unwrap_or(0));
+    let mut numbers = release.split(['.', '-']).map(|word| word.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

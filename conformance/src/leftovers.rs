@@ -39,15 +39,9 @@ pub(crate) fn check(trial: &Trial, before: &Before) -> Vec<String> {
                 .map(|pid| format!("process {pid} {}", describe(pid))),
         );
         found.extend(new_mounts(trial, before).map(|line| format!("mount {line}")));
+        found.extend(cgroups(&trial.id()).iter().map(|dir| format!("cgroup {}", dir.display())));
         found.extend(
-            cgroups(&trial.id())
-                .iter()
-                .map(|dir| format!("cgroup {}", dir.display())),
-        );
-        found.extend(
-            entries(&trial.state_root())
-                .iter()
-                .map(|path| format!("state {}", path.display())),
+            entries(&trial.state_root()).iter().map(|path| format!("state {}", path.display())),
         );
         if found.is_empty() || Instant::now() > end {
             return found;
@@ -87,9 +81,7 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
         .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|word| word.parse().ok())
-                .collect::<Vec<u32>>()
+            list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u32>>()
         })
         .collect()
 }
@@ -161,11 +153,7 @@ fn in_case(line: &str, trial: &Trial) -> bool {
 
 /// New mounts, without those of other cases that run at the same time.
 fn new_mounts<'b>(trial: &Trial, before: &'b Before) -> impl Iterator<Item = String> + 'b {
-    let suite = trial
-        .dir()
-        .parent()
-        .map(|dir| format!("{}/", dir.display()))
-        .unwrap_or_default();
+    let suite = trial.dir().parent().map(|dir| format!("{}/", dir.display())).unwrap_or_default();
     let own = format!("{}/", trial.dir().display());
     mounts().into_iter().filter(move |line| {
         !before.mounts.contains(line) && (!line.contains(&suite) || line.contains(&own))

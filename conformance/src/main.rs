@@ -44,9 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn say(text: &str) -> Result<ExitCode, String> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| error.to_string())?;
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,9 +63,5 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let outcomes = runner::run(args)?;
     report::print(args.format, &outcomes, &expected).map_err(|error| error.to_string())?;
     let good = expected.matches(&outcomes);
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -51,10 +51,7 @@ pub(crate) fn print(format: Format, outcomes: &[Outcome], expected: &Expected) -
 
 fn summary(outcomes: &[Outcome]) -> String {
     let count = |wanted: fn(&Verdict) -> bool| {
-        outcomes
-            .iter()
-            .filter(|outcome| wanted(&outcome.verdict))
-            .count()
+        outcomes.iter().filter(|outcome| wanted(&outcome.verdict)).count()
     };
     format!(
         "{} passed, {} failed, {} skipped",
@@ -65,21 +62,12 @@ fn summary(outcomes: &[Outcome]) -> String {
 }
 
 fn pretty(out: &mut dyn Write, outcomes: &[Outcome], expected: &Expected) -> io::Result<()> {
-    for Outcome {
-        case,
-        verdict,
-        elapsed,
-    } in outcomes
-    {
+    for Outcome { case, verdict, elapsed } in outcomes {
         let known = expected.reason(case.name);
         let time = elapsed.as_secs_f32();
         match (verdict, known) {
             (Verdict::Passed, Some(reason)) if !sometimes(reason) => {
-                writeln!(
-                    out,
-                    "FIXED {} passes, but is listed as: {reason}",
-                    case.name
-                )?;
+                writeln!(out, "FIXED {} passes, but is listed as: {reason}", case.name)?;
             }
             (Verdict::Passed, None | Some(_)) => {
                 writeln!(out, "ok    {:<46} {time:>5.2}s", case.name)?;
@@ -123,23 +111,11 @@ fn tap(out: &mut dyn Write, outcomes: &[Outcome], expected: &Expected) -> io::Re
 
 fn junit(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
-    writeln!(
-        out,
-        r#"<testsuite name="conformance" tests="{}">"#,
-        outcomes.len()
-    )?;
-    for Outcome {
-        case,
-        verdict,
-        elapsed,
-    } in outcomes
-    {
+    writeln!(out, r#"<testsuite name="conformance" tests="{}">"#, outcomes.len())?;
+    for Outcome { case, verdict, elapsed } in outcomes {
         let (group, name) = case.name.split_once('/').unwrap_or(("", case.name));
         let time = elapsed.as_secs_f32();
-        write!(
-            out,
-            r#"  <testcase classname="{group}" name="{name}" time="{time:.3}">"#
-        )?;
+        write!(out, r#"  <testcase classname="{group}" name="{name}" time="{time:.3}">"#)?;
         match verdict {
             Verdict::Passed => {}
             Verdict::Skipped(why) => write!(out, r#"<skipped message="{}"/>"#, escape(why))?,

@@ -70,18 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
             let start = Instant::now();
             let verdict = match case.missing(&host) {
                 Some(reason) => Verdict::Skipped(reason),
-                None => one(
-                    args,
-                    case,
-                    &dir.path().join(index.to_string()),
-                    &cgroup.base,
-                ),
+                None => one(args, case, &dir.path().join(index.to_string()), &cgroup.base),
             };
-            let outcome = Outcome {
-                case: *case,
-                verdict,
-                elapsed: start.elapsed(),
-            };
+            let outcome = Outcome { case: *case, verdict, elapsed: start.elapsed() };
             if let Ok(mut list) = done.lock() {
                 list.push((index, outcome));
             }
@@ -161,10 +152,7 @@ struct Delegation {
 
 impl Delegation {
     fn enter() -> Self {
-        let none = Self {
-            base: String::new(),
-            leaf: None,
-        };
+        let none = Self { base: String::new(), leaf: None };
         if nix::unistd::geteuid().is_root() || !host::is_v2() {
             return none;
         }
@@ -183,10 +171,7 @@ impl Delegation {
             // Fails while a shell shares the cgroup; the cases that need it are then skipped.
             let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{name}"));
         }
-        Self {
-            base,
-            leaf: Some(leaf),
-        }
+        Self { base, leaf: Some(leaf) }
     }
 }
 

@@ -62,10 +62,7 @@ impl Trial {
 
     /// A path in the private directory that was never used before.
     pub(crate) fn new_path(&self, name: &str) -> PathBuf {
-        self.dir.join(format!(
-            "{name}.{}",
-            self.counter.fetch_add(1, Ordering::Relaxed)
-        ))
+        self.dir.join(format!("{name}.{}", self.counter.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// What the runtime gets as `--root`.
@@ -90,11 +87,7 @@ impl Trial {
 
     /// Another id.
     pub(crate) fn new_id(&self) -> String {
-        format!(
-            "{}-{}",
-            self.id(),
-            self.counter.fetch_add(1, Ordering::Relaxed)
-        )
+        format!("{}-{}", self.id(), self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A bundle whose container reports about itself.
@@ -138,11 +131,7 @@ impl Trial {
 
     /// The calls so far.
     pub(crate) fn story(&self) -> String {
-        let lines = self
-            .story
-            .lock()
-            .map(|story| story.join("\n  "))
-            .unwrap_or_default();
+        let lines = self.story.lock().map(|story| story.join("\n  ")).unwrap_or_default();
         format!("calls:\n  {lines}")
     }
 
@@ -195,11 +184,7 @@ impl Trial {
     /// # Errors
     /// `delete --force` fails.
     pub(crate) fn tear_down(&self) -> Check {
-        let list = self
-            .live
-            .lock()
-            .map(|list| list.clone())
-            .unwrap_or_default();
+        let list = self.live.lock().map(|list| list.clone()).unwrap_or_default();
         for id in list {
             self.run(&["delete", "--force", &id])?.ok()?;
         }

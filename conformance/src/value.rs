@@ -12,18 +12,12 @@ where
     A: PartialEq<B> + Debug + ?Sized,
     B: Debug + ?Sized,
 {
-    ensure(
-        found == wanted,
-        format!("{what}: found {found:?}, wanted {wanted:?}"),
-    )
+    ensure(found == wanted, format!("{what}: found {found:?}, wanted {wanted:?}"))
 }
 
 /// Fails unless `text` contains `part`.
 pub(crate) fn contains(what: &str, text: &str, part: &str) -> Check {
-    ensure(
-        text.contains(part),
-        format!("{what}: {part:?} is missing in {text:?}"),
-    )
+    ensure(text.contains(part), format!("{what}: {part:?} is missing in {text:?}"))
 }
 
 /// The string at a pointer.
@@ -48,10 +42,7 @@ pub(crate) fn strings(value: &Value, pointer: &str) -> Check<Vec<String>> {
     let Some(list) = list else {
         return broken(format!("no list at {pointer} in {value}"));
     };
-    Ok(list
-        .iter()
-        .map(|item| item.as_str().unwrap_or_default().to_owned())
-        .collect())
+    Ok(list.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect())
 }
 
 /// Sets the value at a pointer and makes the objects on the way; `-` appends to an array.

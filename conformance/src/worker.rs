@@ -47,10 +47,7 @@ pub(crate) fn main(job: &Job) -> Result<ExitCode, String> {
     let (verdict, text) = match (problems.is_empty(), skipped) {
         (true, Some(why)) => ("skipped", why),
         (true, None) => ("passed", String::new()),
-        (false, _) => (
-            "failed",
-            format!("{}\n{}", problems.join("\n"), trial.story()),
-        ),
+        (false, _) => ("failed", format!("{}\n{}", problems.join("\n"), trial.story())),
     };
     let line = json!({ "verdict": verdict, "text": text });
     writeln!(std::io::stdout(), "{line}").map_err(|error| error.to_string())?;
@@ -62,13 +59,7 @@ pub(crate) fn main(job: &Job) -> Result<ExitCode, String> {
 fn own_mounts() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     for flag in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            flag | MsFlags::MS_REC,
-            None::<&str>,
-        )?;
+        mount(None::<&str>, "/", None::<&str>, flag | MsFlags::MS_REC, None::<&str>)?;
     }
     Ok(())
 }

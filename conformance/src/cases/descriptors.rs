@@ -12,17 +12,9 @@ use crate::value::{contains, equal, strings};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "fds/only-three",
-        "runtime-linux.md#file-descriptors: 0, 1 and 2 only",
-        |t| {
-            equal(
-                "descriptors",
-                &numbers(&t.bundle().report()?),
-                &["0", "1", "2"],
-            )
-        },
-    ),
+    Case::new("fds/only-three", "runtime-linux.md#file-descriptors: 0, 1 and 2 only", |t| {
+        equal("descriptors", &numbers(&t.bundle().report()?), &["0", "1", "2"])
+    }),
     Case::new(
         "fds/not-inherited",
         "runtime-linux.md#file-descriptors: none of the caller's",
@@ -31,101 +23,61 @@ pub(super) const CASES: &[Case] = &[
             equal("descriptors", &numbers(&report), &["0", "1", "2"])
         },
     ),
-    Case::new(
-        "fds/exec-not-inherited",
-        "none of the caller's in exec either",
-        |t| {
-            let c = t.bundle().ops(&["sleep"]).start()?;
-            let file = marked(t)?;
-            let call = t.call(&["exec", &c.id, "/probe", "report"]);
-            let output = call.shell(format!("exec 3<{file} 7<{file}")).run()?.ok()?;
-            let report = Answers::of(&output.stdout)?.value("report")?;
-            equal("descriptors", &numbers(&report), &["0", "1", "2"])
-        },
-    ),
-    Case::new(
-        "fds/preserve",
-        "convention: --preserve-fds passes 3 and up",
-        |t| {
-            let file = marked(t)?;
-            let mut bundle = t.bundle().ops(&["report", "readfd=3"]);
-            let call = bundle.call("run", &["--preserve-fds", "1"])?;
-            let output = call.shell(format!("exec 3<{file} 4<{file}")).run()?.ok()?;
-            let answers = Answers::of(&output.stdout)?;
-            equal("content", &answers.value("readfd=3")?, &json!("mark"))?;
-            equal(
-                "descriptors",
-                &numbers(&answers.value("report")?),
-                &["0", "1", "2", "3"],
-            )
-        },
-    ),
-    Case::new(
-        "fds/preserve-missing",
-        "convention: --preserve-fds of a closed one fails",
-        |t| {
-            let mut bundle = t.bundle().ops(&["exit=0"]);
-            let call = bundle.call("run", &["--preserve-fds", "3"])?;
-            call.shell("exec 3<&- 4<&- 5<&-").run()?.fails().map(drop)
-        },
-    ),
-    Case::new(
-        "fds/preserve-exec",
-        "convention: --preserve-fds of exec",
-        |t| {
-            let c = t.bundle().ops(&["sleep"]).start()?;
-            let file = marked(t)?;
-            let call = t.call(&["exec", "--preserve-fds", "1", &c.id, "/probe", "readfd=3"]);
-            let output = call.shell(format!("exec 3<{file}")).run()?.ok()?;
-            equal(
-                "content",
-                &Answers::of(&output.stdout)?.value("readfd=3")?,
-                &json!("mark"),
-            )
-        },
-    ),
-    Case::new(
-        "fds/listen",
-        "sd_listen_fds(3): LISTEN_FDS=n, LISTEN_PID=1",
-        |t| {
-            let report = with_files(t, &[("LISTEN_FDS", "2")], &[])?;
-            equal("descriptors", &numbers(&report), &["0", "1", "2", "3", "4"])?;
-            let env = strings(&report, "/env")?.join("\n");
-            contains("env", &env, "LISTEN_FDS=2")?;
-            contains("env", &env, "LISTEN_PID=1")
-        },
-    ),
-    Case::new(
-        "fds/stdio-closed",
-        "the caller's closed streams do not break anything",
-        |t| {
-            let mut bundle = t.bundle().ops(&["create=/ran", "exit=3"]);
-            let ran = bundle.rootfs("ran");
-            bundle
-                .call("run", &[])?
-                .shell("exec <&- >&-")
-                .run()?
-                .code(3)?;
-            ensure(ran.exists(), "the program did not run")
-        },
-    ),
-    Case::new(
-        "fds/stdin-closed-leak",
-        "a closed stream never becomes a runtime's file",
-        |t| {
-            let mut bundle = t.bundle().ops(&["report"]);
-            let output = bundle.call("run", &[])?.shell("exec <&-").run()?.ok()?;
-            let report = Answers::of(&output.stdout)?.value("report")?;
-            for (number, target) in report["fds"].as_object().into_iter().flatten() {
-                let target = target.as_str().unwrap_or_default();
-                let fine = target.starts_with("/dev/null")
-                    || target.contains("out.")
-                    || target.contains("err.");
-                ensure(fine, format!("descriptor {number} is {target}"))?;
-            }
-            Ok(())
-        },
-    ),
+    Case::new("fds/exec-not-inherited", "none of the caller's in exec either", |t| {
+        let c = t.bundle().ops(&["sleep"]).start()?;
+        let file = marked(t)?;
+        let call = t.call(&["exec", &c.id, "/probe", "report"]);
+        let output = call.shell(format!("exec 3<{file} 7<{file}")).run()?.ok()?;
+        let report = Answers::of(&output.stdout)?.value("report")?;
+        equal("descriptors", &numbers(&report), &["0", "1", "2"])
+    }),
+    Case::new("fds/preserve", "convention: --preserve-fds passes 3 and up", |t| {
+        let file = marked(t)?;
+        let mut bundle = t.bundle().ops(&["report", "readfd=3"]);
+        let call = bundle.call("run", &["--preserve-fds", "1"])?;
+        let output = call.shell(format!("exec 3<{file} 4<{file}")).run()?.ok()?;
+        let answers = Answers::of(&output.stdout)?;
+        equal("content", &answers.value("readfd=3")?, &json!("mark"))?;
+        equal("descriptors", &numbers(&answers.value("report")?), &["0", "1", "2", "3"])
+    }),
+    Case::new("fds/preserve-missing", "convention: --preserve-fds of a closed one fails", |t| {
+        let mut bundle = t.bundle().ops(&["exit=0"]);
+        let call = bundle.call("run", &["--preserve-fds", "3"])?;
+        call.shell("exec 3<&- 4<&- 5<&-").run()?.fails().map(drop)
+    }),
+    Case::new("fds/preserve-exec", "convention: --preserve-fds of exec", |t| {
+        let c = t.bundle().ops(&["sleep"]).start()?;
+        let file = marked(t)?;
+        let call = t.call(&["exec", "--preserve-fds", "1", &c.id, "/probe", "readfd=3"]);
+        let output = call.shell(format!("exec 3<{file}")).run()?.ok()?;
+        equal("content", &Answers::of(&output.stdout)?.value("readfd=3")?, &json!("mark"))
+    }),
+    Case::new("fds/listen", "sd_listen_fds(3): LISTEN_FDS=n, LISTEN_PID=1", |t| {
+        let report = with_files(t, &[("LISTEN_FDS", "2")], &[])?;
+        equal("descriptors", &numbers(&report), &["0", "1", "2", "3", "4"])?;
+        let env = strings(&report, "/env")?.join("\n");
+        contains("env", &env, "LISTEN_FDS=2")?;
+        contains("env", &env, "LISTEN_PID=1")
+    }),
+    Case::new("fds/stdio-closed", "the caller's closed streams do not break anything", |t| {
+        let mut bundle = t.bundle().ops(&["create=/ran", "exit=3"]);
+        let ran = bundle.rootfs("ran");
+        bundle.call("run", &[])?.shell("exec <&- >&-").run()?.code(3)?;
+        ensure(ran.exists(), "the program did not run")
+    }),
+    Case::new("fds/stdin-closed-leak", "a closed stream never becomes a runtime's file", |t| {
+        let mut bundle = t.bundle().ops(&["report"]);
+        let output = bundle.call("run", &[])?.shell("exec <&-").run()?.ok()?;
+        let report = Answers::of(&output.stdout)?.value("report")?;
+        for (number, target) in report["fds"].as_object().into_iter().flatten() {
+            let target = target.as_str().unwrap_or_default();
+            let fine = target.starts_with("/dev/null")
+                || target.contains("out.")
+                || target.contains("err.");
+            ensure(fine, format!("descriptor {number} is {target}"))?;
+        }
+        Ok(())
+    }),
 ];
 
 /// `run` with descriptors 3 and 4 open in the caller.
@@ -133,13 +85,11 @@ fn with_files(t: &Trial, env: &[(&str, &str)], options: &[&str]) -> Check<Value>
     let file = marked(t)?;
     let mut bundle = t.bundle().ops(&["report"]);
     // exec keeps the pid of the shell.
-    let exports: String = env
-        .iter()
-        .map(|(key, value)| format!("export {key}={value}; "))
-        .collect();
-    let call = bundle.call("run", options)?.shell(format!(
-        "{exports}export LISTEN_PID=$$; exec 3<{file} 4<{file}"
-    ));
+    let exports: String =
+        env.iter().map(|(key, value)| format!("export {key}={value}; ")).collect();
+    let call = bundle
+        .call("run", options)?
+        .shell(format!("{exports}export LISTEN_PID=$$; exec 3<{file} 4<{file}"));
     Answers::of(&call.run()?.ok()?.stdout)?.value("report")
 }
 
@@ -150,12 +100,8 @@ fn marked(t: &Trial) -> Check<String> {
 }
 
 fn numbers(report: &Value) -> Vec<String> {
-    let mut list: Vec<String> = report["fds"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(number, _)| number.clone())
-        .collect();
+    let mut list: Vec<String> =
+        report["fds"].as_object().into_iter().flatten().map(|(number, _)| number.clone()).collect();
     list.sort();
     list
 }

@@ -27,35 +27,24 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     }),
-    Case::new(
-        "devices/links",
-        "runtime-linux.md#dev-symbolic-links",
-        |t| {
-            let report = t.bundle().report()?;
-            for (name, target) in [
-                ("fd", "/proc/self/fd"),
-                ("stdin", "/proc/self/fd/0"),
-                ("stdout", "/proc/self/fd/1"),
-                ("stderr", "/proc/self/fd/2"),
-            ] {
-                equal(name, text(&report["dev"][name], "/target")?, target)?;
-            }
-            Ok(())
-        },
-    ),
-    Case::new(
-        "devices/ptmx",
-        "config-linux.md#default-devices: /dev/ptmx opens",
-        |t| {
-            let answers = t.bundle().probe(&["report", "rw=/dev/ptmx"])?;
-            answers.value("rw=/dev/ptmx")?;
-            let report = answers.value("report")?;
-            ensure(
-                text(&report["dev"]["ptmx"], "/target")?.ends_with("pts/ptmx"),
-                "ptmx is no link",
-            )
-        },
-    ),
+    Case::new("devices/links", "runtime-linux.md#dev-symbolic-links", |t| {
+        let report = t.bundle().report()?;
+        for (name, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ] {
+            equal(name, text(&report["dev"][name], "/target")?, target)?;
+        }
+        Ok(())
+    }),
+    Case::new("devices/ptmx", "config-linux.md#default-devices: /dev/ptmx opens", |t| {
+        let answers = t.bundle().probe(&["report", "rw=/dev/ptmx"])?;
+        answers.value("rw=/dev/ptmx")?;
+        let report = answers.value("report")?;
+        ensure(text(&report["dev"]["ptmx"], "/target")?.ends_with("pts/ptmx"), "ptmx is no link")
+    }),
     Case::new("devices/work", "the default devices work", |t| {
         let answers = t.bundle().probe(&[
             "write=/dev/null",
@@ -72,167 +61,108 @@ pub(super) const CASES: &[Case] = &[
         let allowed = ["null", "zero", "full", "random", "urandom", "tty"];
         for (name, node) in report["dev"].as_object().into_iter().flatten() {
             let special = ["char", "block"].contains(&text(node, "/kind")?);
-            ensure(
-                !special || allowed.contains(&name.as_str()),
-                format!("/dev/{name}"),
-            )?;
+            ensure(!special || allowed.contains(&name.as_str()), format!("/dev/{name}"))?;
         }
         Ok(())
     }),
-    Case::new(
-        "devices/configured",
-        "config-linux.md#devices: type, number, mode, owner",
-        |t| {
-            let node = device(
-                t,
-                json!({ "path": "/dev/extra", "type": "c", "major": 10, "minor": 183,
+    Case::new("devices/configured", "config-linux.md#devices: type, number, mode, owner", |t| {
+        let node = device(
+            t,
+            json!({ "path": "/dev/extra", "type": "c", "major": 10, "minor": 183,
             "fileMode": 0o640, "uid": 12, "gid": 34 }),
-            )
-            .probe(&["stat=/dev/extra"])?
-            .value("stat=/dev/extra")?;
-            equal("kind", text(&node, "/kind")?, "char")?;
-            equal("rdev", text(&node, "/rdev")?, "10:183")?;
-            equal("mode", text(&node, "/mode")?, "0640")?;
-            equal(
-                "owner",
-                &json!([node["uid"], node["gid"]]),
-                &json!([12, 34]),
-            )
-        },
-    )
+        )
+        .probe(&["stat=/dev/extra"])?
+        .value("stat=/dev/extra")?;
+        equal("kind", text(&node, "/kind")?, "char")?;
+        equal("rdev", text(&node, "/rdev")?, "10:183")?;
+        equal("mode", text(&node, "/mode")?, "0640")?;
+        equal("owner", &json!([node["uid"], node["gid"]]), &json!([12, 34]))
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "devices/block",
-        "config-linux.md#devices: a block device",
-        |t| {
-            let node = device(
-                t,
-                json!({ "path": "/dev/disk0", "type": "b", "major": 7, "minor": 99 }),
-            )
+    Case::new("devices/block", "config-linux.md#devices: a block device", |t| {
+        let node = device(t, json!({ "path": "/dev/disk0", "type": "b", "major": 7, "minor": 99 }))
             .probe(&["stat=/dev/disk0"])?
             .value("stat=/dev/disk0")?;
-            equal("kind", text(&node, "/kind")?, "block")?;
-            equal("rdev", text(&node, "/rdev")?, "7:99")
-        },
-    )
+        equal("kind", text(&node, "/kind")?, "block")?;
+        equal("rdev", text(&node, "/rdev")?, "7:99")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "devices/fifo",
-        "config-linux.md#devices: type p without a number",
-        |t| {
-            let node = device(
-                t,
-                json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 }),
-            )
+    Case::new("devices/fifo", "config-linux.md#devices: type p without a number", |t| {
+        let node = device(t, json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 }))
             .probe(&["stat=/dev/pipe"])?
             .value("stat=/dev/pipe")?;
-            equal("kind", text(&node, "/kind")?, "fifo")?;
-            equal("mode", text(&node, "/mode")?, "0622")
-        },
-    )
+        equal("kind", text(&node, "/kind")?, "fifo")?;
+        equal("mode", text(&node, "/mode")?, "0622")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "devices/outside-dev",
-        "config-linux.md#devices: any path; parents are made",
-        |t| {
-            let node = device(
-                t,
-                json!({ "path": "/srv/deep/node", "type": "c", "major": 1, "minor": 3 }),
-            )
-            .probe(&["stat=/srv/deep/node"])?
-            .value("stat=/srv/deep/node")?;
-            equal("rdev", text(&node, "/rdev")?, "1:3")
-        },
-    )
+    Case::new("devices/outside-dev", "config-linux.md#devices: any path; parents are made", |t| {
+        let node =
+            device(t, json!({ "path": "/srv/deep/node", "type": "c", "major": 1, "minor": 3 }))
+                .probe(&["stat=/srv/deep/node"])?
+                .value("stat=/srv/deep/node")?;
+        equal("rdev", text(&node, "/rdev")?, "1:3")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "devices/umask-free",
-        "fileMode is exact, whatever the umask",
-        |t| {
-            let mut bundle = device(
-                t,
-                json!({ "path": "/dev/extra", "type": "c", "major": 1, "minor": 3,
+    Case::new("devices/umask-free", "fileMode is exact, whatever the umask", |t| {
+        let mut bundle = device(
+            t,
+            json!({ "path": "/dev/extra", "type": "c", "major": 1, "minor": 3,
             "fileMode": 0o666 }),
-            )
-            .ops(&["stat=/dev/extra"]);
-            let output = bundle.call("run", &[])?.shell("umask 077").run()?.ok()?;
-            let node = crate::bundle::Answers::of(&output.stdout)?.value("stat=/dev/extra")?;
-            equal("mode", text(&node, "/mode")?, "0666")
-        },
-    )
+        )
+        .ops(&["stat=/dev/extra"]);
+        let output = bundle.call("run", &[])?.shell("umask 077").run()?.ok()?;
+        let node = crate::bundle::Answers::of(&output.stdout)?.value("stat=/dev/extra")?;
+        equal("mode", text(&node, "/mode")?, "0666")
+    })
     .needs(&[Need::Root]),
     Case::new(
         "devices/unknown-type",
         "config-linux.md#devices: an unknown type is an error",
         |t| {
-            device(
-                t,
-                json!({ "path": "/dev/extra", "type": "x", "major": 1, "minor": 3 }),
-            )
-            .refused("")
-            .map(drop)
-        },
-    ),
-    Case::new(
-        "devices/conflict",
-        "config-linux.md#devices: a file in the way is an error",
-        |t| {
-            device(
-                t,
-                json!({ "path": "/etc/there", "type": "c", "major": 1, "minor": 3 }),
-            )
-            .file("etc/there", "x")
-            .refused("/etc/there")
-            .map(drop)
-        },
-    )
-    .needs(&[Need::Root]),
-    Case::new(
-        "devices/bound-dev",
-        "a /dev bound from the host gets no devices",
-        |t| {
-            t.bundle()
-                .unmount("/dev")
-                .unmount("/dev/pts")
-                .unmount("/dev/shm")
-                .unmount("/dev/mqueue")
-                .mount("/dev", "bind", "/dev", &["rbind", "rslave"])
-                .probe(&["write=/dev/null"])?
-                .value("write=/dev/null")
+            device(t, json!({ "path": "/dev/extra", "type": "x", "major": 1, "minor": 3 }))
+                .refused("")
                 .map(drop)
         },
     ),
-    Case::new(
-        "masked/file",
-        "config-linux.md#masked-paths: a file cannot be read",
-        |t| {
-            let answers = t
-                .bundle()
-                .file("etc/secret", "secret")
-                .set("/linux/maskedPaths", json!(["/etc/secret"]))
-                .probe(&["read=/etc/secret"])?;
-            ensure(
-                answers
-                    .value("read=/etc/secret")
-                    .is_ok_and(|text| text == json!(""))
-                    || answers.errno("read=/etc/secret").is_ok(),
-                "the secret is readable",
-            )
-        },
-    ),
-    Case::new(
-        "masked/directory",
-        "config-linux.md#masked-paths: a directory is empty",
-        |t| {
-            let answers = t
-                .bundle()
-                .file("secret/file", "x")
-                .set("/linux/maskedPaths", json!(["/secret"]))
-                .probe(&["list=/secret", "create=/secret/new"])?;
-            equal("list", &answers.value("list=/secret")?, &json!([]))?;
-            answers.errno("create=/secret/new").map(drop)
-        },
-    ),
+    Case::new("devices/conflict", "config-linux.md#devices: a file in the way is an error", |t| {
+        device(t, json!({ "path": "/etc/there", "type": "c", "major": 1, "minor": 3 }))
+            .file("etc/there", "x")
+            .refused("/etc/there")
+            .map(drop)
+    })
+    .needs(&[Need::Root]),
+    Case::new("devices/bound-dev", "a /dev bound from the host gets no devices", |t| {
+        t.bundle()
+            .unmount("/dev")
+            .unmount("/dev/pts")
+            .unmount("/dev/shm")
+            .unmount("/dev/mqueue")
+            .mount("/dev", "bind", "/dev", &["rbind", "rslave"])
+            .probe(&["write=/dev/null"])?
+            .value("write=/dev/null")
+            .map(drop)
+    }),
+    Case::new("masked/file", "config-linux.md#masked-paths: a file cannot be read", |t| {
+        let answers = t
+            .bundle()
+            .file("etc/secret", "secret")
+            .set("/linux/maskedPaths", json!(["/etc/secret"]))
+            .probe(&["read=/etc/secret"])?;
+        ensure(
+            answers.value("read=/etc/secret").is_ok_and(|text| text == json!(""))
+                || answers.errno("read=/etc/secret").is_ok(),
+            "the secret is readable",
+        )
+    }),
+    Case::new("masked/directory", "config-linux.md#masked-paths: a directory is empty", |t| {
+        let answers = t
+            .bundle()
+            .file("secret/file", "x")
+            .set("/linux/maskedPaths", json!(["/secret"]))
+            .probe(&["list=/secret", "create=/secret/new"])?;
+        equal("list", &answers.value("list=/secret")?, &json!([]))?;
+        answers.errno("create=/secret/new").map(drop)
+    }),
     Case::new(
         "masked/missing",
         "config-linux.md#masked-paths: a missing path is passed over",
@@ -245,10 +175,25 @@ pub(super) const CASES: &[Case] = &[
                 .map(drop)
         },
     ),
+    Case::new("masked/no-sysfs", "a masked path below a plain, empty /sys is passed over", |t| {
+        t.bundle().unmount("/sys").ops(&["exit=3"]).run()?.code(3).map(drop)
+    }),
+    Case::new(
+        "masked/no-proc-entry",
+        "a masked path that /proc does not have is passed over",
+        |t| {
+            let paths = json!(["/proc/no_such_entry", "/proc/acpi/none", "/sys/no/such"]);
+            t.bundle()
+                .set("/linux/maskedPaths", paths.clone())
+                .set("/linux/readonlyPaths", paths)
+                .ops(&["exit=3"])
+                .run()?
+                .code(3)
+                .map(drop)
+        },
+    ),
     Case::new("masked/proc", "the usual masks of /proc", |t| {
-        let answers = t
-            .bundle()
-            .probe(&["read=/proc/kcore", "read=/proc/timer_list"])?;
+        let answers = t.bundle().probe(&["read=/proc/kcore", "read=/proc/timer_list"])?;
         for op in ["read=/proc/kcore", "read=/proc/timer_list"] {
             ensure(
                 answers.value(op).is_ok_and(|text| text == json!("")) || answers.errno(op).is_ok(),
@@ -257,74 +202,48 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     }),
-    Case::new(
-        "masked/relative",
-        "config-linux.md#masked-paths: absolute paths only",
-        |t| {
-            let output = t
-                .bundle()
-                .set("/linux/maskedPaths", json!(["proc/kcore"]))
-                .ops(&["exit=0"])
-                .run()?;
-            ensure(output.code < 128, "a crash")
-        },
-    ),
-    Case::new(
-        "readonly/file",
-        "config-linux.md#readonly-paths: a file",
-        |t| {
-            let answers = t
-                .bundle()
-                .file("etc/conf", "x")
-                .set("/linux/readonlyPaths", json!(["/etc/conf"]))
-                .probe(&["write=/etc/conf", "read=/etc/conf"])?;
-            answers.fails("write=/etc/conf", "EROFS")?;
-            answers.value("read=/etc/conf").map(drop)
-        },
-    ),
-    Case::new(
-        "readonly/directory",
-        "config-linux.md#readonly-paths: a directory",
-        |t| {
-            let answers = t
-                .bundle()
-                .file("srv/file", "x")
-                .set("/linux/readonlyPaths", json!(["/srv"]))
-                .probe(&["write=/srv/file", "create=/srv/new", "create=/other"])?;
-            answers.fails("write=/srv/file", "EROFS")?;
-            answers.fails("create=/srv/new", "EROFS")?;
-            answers.value("create=/other").map(drop)
-        },
-    ),
-    Case::new(
-        "readonly/proc-sys",
-        "the usual read-only paths of /proc",
-        |t| {
-            let answers = t.bundle().probe(&[
-                "write=/proc/sys/kernel/hostname",
-                "write=/proc/sysrq-trigger",
-            ])?;
-            answers.fails("write=/proc/sys/kernel/hostname", "EROFS")?;
-            // Not every kernel is built with it.
-            let errno = answers.errno("write=/proc/sysrq-trigger")?;
-            ensure(errno == "EROFS" || errno == "ENOENT", errno)
-        },
-    )
+    Case::new("masked/relative", "config-linux.md#masked-paths: absolute paths only", |t| {
+        let output =
+            t.bundle().set("/linux/maskedPaths", json!(["proc/kcore"])).ops(&["exit=0"]).run()?;
+        ensure(output.code < 128, "a crash")
+    }),
+    Case::new("readonly/file", "config-linux.md#readonly-paths: a file", |t| {
+        let answers = t
+            .bundle()
+            .file("etc/conf", "x")
+            .set("/linux/readonlyPaths", json!(["/etc/conf"]))
+            .probe(&["write=/etc/conf", "read=/etc/conf"])?;
+        answers.fails("write=/etc/conf", "EROFS")?;
+        answers.value("read=/etc/conf").map(drop)
+    }),
+    Case::new("readonly/directory", "config-linux.md#readonly-paths: a directory", |t| {
+        let answers = t
+            .bundle()
+            .file("srv/file", "x")
+            .set("/linux/readonlyPaths", json!(["/srv"]))
+            .probe(&["write=/srv/file", "create=/srv/new", "create=/other"])?;
+        answers.fails("write=/srv/file", "EROFS")?;
+        answers.fails("create=/srv/new", "EROFS")?;
+        answers.value("create=/other").map(drop)
+    }),
+    Case::new("readonly/proc-sys", "the usual read-only paths of /proc", |t| {
+        let answers =
+            t.bundle().probe(&["write=/proc/sys/kernel/hostname", "write=/proc/sysrq-trigger"])?;
+        answers.fails("write=/proc/sys/kernel/hostname", "EROFS")?;
+        // Not every kernel is built with it.
+        let errno = answers.errno("write=/proc/sysrq-trigger")?;
+        ensure(errno == "EROFS" || errno == "ENOENT", errno)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "readonly/keeps-flags",
-        "the flags of the mount below stay",
-        |t| {
-            let report = t.bundle().report()?;
-            let found = super::mounts::options_at(&report, "/proc/sys")?;
-            let all = ["ro", "nosuid", "nodev", "noexec"];
-            ensure(
-                all.iter()
-                    .all(|word| found.iter().any(|option| option == word)),
-                format!("{found:?}"),
-            )
-        },
-    ),
+    Case::new("readonly/keeps-flags", "the flags of the mount below stay", |t| {
+        let report = t.bundle().report()?;
+        let found = super::mounts::options_at(&report, "/proc/sys")?;
+        let all = ["ro", "nosuid", "nodev", "noexec"];
+        ensure(
+            all.iter().all(|word| found.iter().any(|option| option == word)),
+            format!("{found:?}"),
+        )
+    }),
     Case::new(
         "readonly/missing",
         "config-linux.md#readonly-paths: a missing path is passed over",

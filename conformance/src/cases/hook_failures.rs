@@ -12,78 +12,42 @@ use crate::value::equal;
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "hooks/timeout",
-        "config.md: a hook that takes too long is killed",
-        |t| {
-            let mut hook = host_hook(t, "x", &["sleep=30000"]);
-            hook["timeout"] = json!(1);
-            let start = Instant::now();
-            t.bundle().hook("createRuntime", hook).refused("")?;
-            ensure(
-                start.elapsed() < Duration::from_secs(6),
-                "the timeout is not kept",
-            )
-        },
-    ),
-    Case::new(
-        "hooks/timeout-bad",
-        "config.md: timeout must be greater than zero",
-        |t| {
-            let mut hook = host_hook(t, "x", &[]);
-            hook["timeout"] = json!(-1);
-            t.bundle().hook("createRuntime", hook).refused("").map(drop)
-        },
-    ),
-    Case::new(
-        "hooks/path-relative",
-        "config.md: path must be absolute",
-        |t| {
-            t.bundle()
-                .hook("createRuntime", json!({ "path": "true" }))
-                .refused("")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "hooks/path-missing",
-        "a missing hook is an error that names it",
-        |t| {
-            t.bundle()
-                .hook("createRuntime", json!({ "path": "/no/such/hook" }))
-                .refused("/no/such/hook")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "hooks/fails-prestart",
-        "runtime.md#lifecycle: create fails, nothing is left",
-        |t| fails_create(t, "prestart"),
-    ),
-    Case::new(
-        "hooks/fails-create-runtime",
-        "runtime.md#lifecycle: create fails",
-        |t| fails_create(t, "createRuntime"),
-    ),
-    Case::new(
-        "hooks/fails-create-container",
-        "runtime.md#lifecycle: create fails",
-        |t| fails_create(t, "createContainer"),
-    ),
-    Case::new(
-        "hooks/fails-start-container",
-        "runtime.md#lifecycle: start fails",
-        |t| {
-            let hook = json!({ "path": "/probe", "args": ["probe", "exit=3"] });
-            let c = t
-                .bundle()
-                .ops(&["create=/ran"])
-                .hook("startContainer", hook)
-                .create()?;
-            c.start()?.code(1)?;
-            ensure(!c.bundle.join("rootfs/ran").exists(), "the program ran")
-        },
-    ),
+    Case::new("hooks/timeout", "config.md: a hook that takes too long is killed", |t| {
+        let mut hook = host_hook(t, "x", &["sleep=30000"]);
+        hook["timeout"] = json!(1);
+        let start = Instant::now();
+        t.bundle().hook("createRuntime", hook).refused("")?;
+        ensure(start.elapsed() < Duration::from_secs(6), "the timeout is not kept")
+    }),
+    Case::new("hooks/timeout-bad", "config.md: timeout must be greater than zero", |t| {
+        let mut hook = host_hook(t, "x", &[]);
+        hook["timeout"] = json!(-1);
+        t.bundle().hook("createRuntime", hook).refused("").map(drop)
+    }),
+    Case::new("hooks/path-relative", "config.md: path must be absolute", |t| {
+        t.bundle().hook("createRuntime", json!({ "path": "true" })).refused("").map(drop)
+    }),
+    Case::new("hooks/path-missing", "a missing hook is an error that names it", |t| {
+        t.bundle()
+            .hook("createRuntime", json!({ "path": "/no/such/hook" }))
+            .refused("/no/such/hook")
+            .map(drop)
+    }),
+    Case::new("hooks/fails-prestart", "runtime.md#lifecycle: create fails, nothing is left", |t| {
+        fails_create(t, "prestart")
+    }),
+    Case::new("hooks/fails-create-runtime", "runtime.md#lifecycle: create fails", |t| {
+        fails_create(t, "createRuntime")
+    }),
+    Case::new("hooks/fails-create-container", "runtime.md#lifecycle: create fails", |t| {
+        fails_create(t, "createContainer")
+    }),
+    Case::new("hooks/fails-start-container", "runtime.md#lifecycle: start fails", |t| {
+        let hook = json!({ "path": "/probe", "args": ["probe", "exit=3"] });
+        let c = t.bundle().ops(&["create=/ran"]).hook("startContainer", hook).create()?;
+        c.start()?.code(1)?;
+        ensure(!c.bundle.join("rootfs/ran").exists(), "the program ran")
+    }),
     Case::new(
         "hooks/fails-poststart",
         "runtime.md#lifecycle: start fails, the container stops",
@@ -114,44 +78,28 @@ pub(super) const CASES: &[Case] = &[
             equal("hooks", &labels(&records(t, &c.bundle)?), &["one", "two"])
         },
     ),
-    Case::new(
-        "hooks/first-failure-stops",
-        "config.md: later hooks do not run",
-        |t| {
-            let bundle = t
-                .bundle()
-                .hook("createRuntime", host_hook(t, "one", &["exit=1"]))
-                .hook("createRuntime", host_hook(t, "two", &[]));
-            let dir = bundle.dir.clone();
-            bundle.refused("")?;
-            equal("hooks", &labels(&records(t, &dir)?), &["one"])
-        },
-    ),
-    Case::new(
-        "hooks/failure-shows-stderr",
-        "the words of a failing hook are in the error",
-        |t| {
-            t.bundle()
-                .hook(
-                    "createRuntime",
-                    host_hook(t, "x", &["stderr=the-reason", "exit=3"]),
-                )
-                .refused("the-reason")
-                .map(drop)
-        },
-    ),
+    Case::new("hooks/first-failure-stops", "config.md: later hooks do not run", |t| {
+        let bundle = t
+            .bundle()
+            .hook("createRuntime", host_hook(t, "one", &["exit=1"]))
+            .hook("createRuntime", host_hook(t, "two", &[]));
+        let dir = bundle.dir.clone();
+        bundle.refused("")?;
+        equal("hooks", &labels(&records(t, &dir)?), &["one"])
+    }),
+    Case::new("hooks/failure-shows-stderr", "the words of a failing hook are in the error", |t| {
+        t.bundle()
+            .hook("createRuntime", host_hook(t, "x", &["stderr=the-reason", "exit=3"]))
+            .refused("the-reason")
+            .map(drop)
+    }),
 ];
 
 fn fails_create(t: &Trial, kind: &str) -> Check {
-    let bundle = t
-        .bundle()
-        .ops(&["create=/ran"])
-        .hook(kind, host_hook(t, "x", &["exit=3"]));
+    let bundle = t.bundle().ops(&["create=/ran"]).hook(kind, host_hook(t, "x", &["exit=3"]));
     let ran = bundle.rootfs("ran");
     let id = bundle.id().to_owned();
     bundle.refused("")?;
     ensure(!ran.exists(), "the program ran")?;
-    t.run(&["state", &id])?
-        .fails_with("does not exist")
-        .map(drop)
+    t.run(&["state", &id])?.fails_with("does not exist").map(drop)
 }

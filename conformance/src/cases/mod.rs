@@ -56,11 +56,7 @@ const GROUPS: &[&[Case]] = &[
 
 /// The cases whose name contains one of the filters; all of them without a filter.
 pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
-    GROUPS
-        .iter()
-        .flat_map(|group| group.iter())
-        .copied()
-        .filter(move |case| {
-            filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str()))
-        })
+    GROUPS.iter().flat_map(|group| group.iter()).copied().filter(move |case| {
+        filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str()))
+    })
 }

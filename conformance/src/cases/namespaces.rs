@@ -13,44 +13,23 @@ use crate::value::{equal, text};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "namespaces/new",
-        "config-linux.md#namespaces: a type without a path is new",
-        |t| {
-            let report = t.bundle().report()?;
-            for kind in ["pid", "net", "mnt", "ipc", "uts", "cgroup"] {
-                ensure(
-                    inside(&report, kind)? != host(kind)?,
-                    format!("{kind} is the host's"),
-                )?;
-            }
-            Ok(())
-        },
-    ),
-    Case::new(
-        "namespaces/new-user",
-        "config-linux.md#namespaces: a new user namespace",
-        |t| {
-            let report = t.bundle().user_namespace().report()?;
-            ensure(
-                inside(&report, "user")? != host("user")?,
-                "user is the host's",
-            )?;
-            equal("uid", &report["uid"], &json!([0, 0, 0, 0]))
-        },
-    )
+    Case::new("namespaces/new", "config-linux.md#namespaces: a type without a path is new", |t| {
+        let report = t.bundle().report()?;
+        for kind in ["pid", "net", "mnt", "ipc", "uts", "cgroup"] {
+            ensure(inside(&report, kind)? != host(kind)?, format!("{kind} is the host's"))?;
+        }
+        Ok(())
+    }),
+    Case::new("namespaces/new-user", "config-linux.md#namespaces: a new user namespace", |t| {
+        let report = t.bundle().user_namespace().report()?;
+        ensure(inside(&report, "user")? != host("user")?, "user is the host's")?;
+        equal("uid", &report["uid"], &json!([0, 0, 0, 0]))
+    })
     .needs(&[Need::Root, Need::UserNamespace]),
-    Case::new(
-        "namespaces/new-time",
-        "config-linux.md#namespaces: a new time namespace",
-        |t| {
-            let report = t.bundle().namespace("time").report()?;
-            ensure(
-                inside(&report, "time")? != host("time")?,
-                "time is the host's",
-            )
-        },
-    )
+    Case::new("namespaces/new-time", "config-linux.md#namespaces: a new time namespace", |t| {
+        let report = t.bundle().namespace("time").report()?;
+        ensure(inside(&report, "time")? != host("time")?, "time is the host's")
+    })
     .needs(&[Need::TimeNamespace]),
     Case::new(
         "namespaces/absent-network",
@@ -58,84 +37,50 @@ pub(super) const CASES: &[Case] = &[
         |t| absent(t, "network", "net"),
     )
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/absent-ipc",
-        "config-linux.md#namespaces: absent is inherited",
-        |t| absent(t, "ipc", "ipc"),
-    )
+    Case::new("namespaces/absent-ipc", "config-linux.md#namespaces: absent is inherited", |t| {
+        absent(t, "ipc", "ipc")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/absent-pid",
-        "config-linux.md#namespaces: absent is inherited",
-        |t| absent(t, "pid", "pid"),
-    )
+    Case::new("namespaces/absent-pid", "config-linux.md#namespaces: absent is inherited", |t| {
+        absent(t, "pid", "pid")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/absent-cgroup",
-        "config-linux.md#namespaces: absent is inherited",
-        |t| absent(t, "cgroup", "cgroup"),
-    ),
-    Case::new(
-        "namespaces/absent-uts",
-        "config-linux.md#namespaces: absent is inherited",
-        |t| {
-            let report = t
-                .bundle()
-                .without_namespace("uts")
-                .remove("/hostname")
-                .report()?;
-            equal("uts", inside(&report, "uts")?, &host("uts")?)
-        },
-    )
+    Case::new("namespaces/absent-cgroup", "config-linux.md#namespaces: absent is inherited", |t| {
+        absent(t, "cgroup", "cgroup")
+    }),
+    Case::new("namespaces/absent-uts", "config-linux.md#namespaces: absent is inherited", |t| {
+        let report = t.bundle().without_namespace("uts").remove("/hostname").report()?;
+        equal("uts", inside(&report, "uts")?, &host("uts")?)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/absent-user",
-        "config-linux.md#namespaces: absent is inherited",
-        |t| {
-            equal(
-                "user",
-                inside(&t.bundle().report()?, "user")?,
-                &host("user")?,
-            )
-        },
-    )
+    Case::new("namespaces/absent-user", "config-linux.md#namespaces: absent is inherited", |t| {
+        equal("user", inside(&t.bundle().report()?, "user")?, &host("user")?)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/join-network",
-        "config-linux.md#namespaces: path is joined",
-        |t| joined(t, CloneFlags::CLONE_NEWNET, "network", "net"),
-    )
+    Case::new("namespaces/join-network", "config-linux.md#namespaces: path is joined", |t| {
+        joined(t, CloneFlags::CLONE_NEWNET, "network", "net")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/join-ipc",
-        "config-linux.md#namespaces: path is joined",
-        |t| joined(t, CloneFlags::CLONE_NEWIPC, "ipc", "ipc"),
-    )
+    Case::new("namespaces/join-ipc", "config-linux.md#namespaces: path is joined", |t| {
+        joined(t, CloneFlags::CLONE_NEWIPC, "ipc", "ipc")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/join-uts",
-        "config-linux.md#namespaces: path is joined",
-        |t| joined(t, CloneFlags::CLONE_NEWUTS, "uts", "uts"),
-    )
+    Case::new("namespaces/join-uts", "config-linux.md#namespaces: path is joined", |t| {
+        joined(t, CloneFlags::CLONE_NEWUTS, "uts", "uts")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/join-cgroup",
-        "config-linux.md#namespaces: path is joined",
-        |t| joined(t, CloneFlags::CLONE_NEWCGROUP, "cgroup", "cgroup"),
-    )
+    Case::new("namespaces/join-cgroup", "config-linux.md#namespaces: path is joined", |t| {
+        joined(t, CloneFlags::CLONE_NEWCGROUP, "cgroup", "cgroup")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/join-pid",
-        "config-linux.md#namespaces: pid of another container",
-        |t| {
-            let first = t.bundle().ops(&["sleep"]).start()?;
-            let path = format!("/proc/{}/ns/pid", first.pid()?);
-            let link = fs::read_link(&path)?.display().to_string();
-            let report = t.bundle().join("pid", &path).report()?;
-            equal("pid", inside(&report, "pid")?, &link)?;
-            ensure(report["pid"] != json!(1), "pid 1 in a joined pid namespace")
-        },
-    ),
+    Case::new("namespaces/join-pid", "config-linux.md#namespaces: pid of another container", |t| {
+        let first = t.bundle().ops(&["sleep"]).start()?;
+        let path = format!("/proc/{}/ns/pid", first.pid()?);
+        let link = fs::read_link(&path)?.display().to_string();
+        let report = t.bundle().join("pid", &path).report()?;
+        equal("pid", inside(&report, "pid")?, &link)?;
+        ensure(report["pid"] != json!(1), "pid 1 in a joined pid namespace")
+    }),
     Case::new(
         "namespaces/join-all-of-a-pod",
         "as an engine makes a second container of a pod",
@@ -146,18 +91,14 @@ pub(super) const CASES: &[Case] = &[
             let mut kinds = vec![("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
             if !t.host.root {
                 kinds.push(("user", "user"));
-                bundle = bundle
-                    .remove("/linux/uidMappings")
-                    .remove("/linux/gidMappings");
+                bundle = bundle.remove("/linux/uidMappings").remove("/linux/gidMappings");
             }
             for (kind, file) in &kinds {
                 bundle = bundle.join(kind, &format!("/proc/{pid}/ns/{file}"));
             }
             let report = bundle.report()?;
             for (_, file) in kinds {
-                let link = fs::read_link(format!("/proc/{pid}/ns/{file}"))?
-                    .display()
-                    .to_string();
+                let link = fs::read_link(format!("/proc/{pid}/ns/{file}"))?.display().to_string();
                 equal(file, inside(&report, file)?, &link)?;
             }
             Ok(())
@@ -166,38 +107,17 @@ pub(super) const CASES: &[Case] = &[
     Case::new(
         "namespaces/join-missing",
         "config-linux.md#namespaces: a bad path is an error",
-        |t| {
-            t.bundle()
-                .join("network", "/no/such/namespace")
-                .refused("no such file")
-                .map(drop)
-        },
+        |t| t.bundle().join("network", "/no/such/namespace").refused("no such file").map(drop),
     ),
-    Case::new(
-        "namespaces/join-wrong-type",
-        "config-linux.md#namespaces: of another type",
-        |t| {
-            t.bundle()
-                .join("network", "/proc/self/ns/uts")
-                .refused("")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "namespaces/join-no-namespace",
-        "config-linux.md#namespaces: a plain file",
-        |t| t.bundle().join("ipc", "/etc/passwd").refused("").map(drop),
-    ),
-    Case::new(
-        "namespaces/duplicate",
-        "config-linux.md#namespaces: duplicates are an error",
-        |t| {
-            t.bundle()
-                .set("/linux/namespaces/-", json!({ "type": "ipc" }))
-                .refused("")
-                .map(drop)
-        },
-    ),
+    Case::new("namespaces/join-wrong-type", "config-linux.md#namespaces: of another type", |t| {
+        t.bundle().join("network", "/proc/self/ns/uts").refused("").map(drop)
+    }),
+    Case::new("namespaces/join-no-namespace", "config-linux.md#namespaces: a plain file", |t| {
+        t.bundle().join("ipc", "/etc/passwd").refused("").map(drop)
+    }),
+    Case::new("namespaces/duplicate", "config-linux.md#namespaces: duplicates are an error", |t| {
+        t.bundle().set("/linux/namespaces/-", json!({ "type": "ipc" })).refused("").map(drop)
+    }),
     Case::new(
         "namespaces/unknown",
         "config-linux.md#namespaces: an unknown type is an error",
@@ -208,136 +128,91 @@ pub(super) const CASES: &[Case] = &[
                 .map(drop)
         },
     ),
-    Case::new(
-        "namespaces/pid-one",
-        "the program is pid 1 of a new pid namespace",
-        |t| {
-            let report = t.bundle().report()?;
-            equal("pid", &report["pid"], &json!(1))?;
-            equal("ppid", &report["ppid"], &json!(0))
-        },
-    ),
-    Case::new(
-        "namespaces/loopback",
-        "convention: the loopback device is up",
-        |t| {
-            let answers = t.bundle().probe(&[
-                "read=/sys/class/net/lo/operstate",
-                "read=/proc/net/if_inet6",
-                "read=/proc/net/fib_trie",
-            ])?;
-            let table = answers.value("read=/proc/net/fib_trie")?;
-            ensure(
-                table.to_string().contains("127.0.0.1"),
-                "127.0.0.1 is missing",
+    Case::new("namespaces/pid-one", "the program is pid 1 of a new pid namespace", |t| {
+        let report = t.bundle().report()?;
+        equal("pid", &report["pid"], &json!(1))?;
+        equal("ppid", &report["ppid"], &json!(0))
+    }),
+    Case::new("namespaces/loopback", "convention: the loopback device is up", |t| {
+        let answers = t.bundle().probe(&[
+            "read=/sys/class/net/lo/operstate",
+            "read=/proc/net/if_inet6",
+            "read=/proc/net/fib_trie",
+        ])?;
+        let table = answers.value("read=/proc/net/fib_trie")?;
+        ensure(table.to_string().contains("127.0.0.1"), "127.0.0.1 is missing")
+    }),
+    Case::new("namespaces/time-offsets", "config-linux.md#offset-for-time-namespace", |t| {
+        let report = t
+            .bundle()
+            .namespace("time")
+            .set(
+                "/linux/timeOffsets",
+                json!({
+                    "boottime": { "secs": 86_400, "nanosecs": 0 },
+                    "monotonic": { "secs": 7200, "nanosecs": 500 },
+                }),
             )
-        },
-    ),
-    Case::new(
-        "namespaces/time-offsets",
-        "config-linux.md#offset-for-time-namespace",
-        |t| {
-            let report = t
-                .bundle()
-                .namespace("time")
-                .set(
-                    "/linux/timeOffsets",
-                    json!({
-                        "boottime": { "secs": 86_400, "nanosecs": 0 },
-                        "monotonic": { "secs": 7200, "nanosecs": 500 },
-                    }),
-                )
-                .report()?;
-            let offsets = text(&report, "/timens_offsets")?;
-            let words: Vec<&str> = offsets.split_whitespace().collect();
-            equal(
-                "offsets",
-                &words,
-                &["monotonic", "7200", "500", "boottime", "86400", "0"],
-            )
-        },
-    )
+            .report()?;
+        let offsets = text(&report, "/timens_offsets")?;
+        let words: Vec<&str> = offsets.split_whitespace().collect();
+        equal("offsets", &words, &["monotonic", "7200", "500", "boottime", "86400", "0"])
+    })
     .needs(&[Need::TimeNamespace]),
-    Case::new(
-        "namespaces/id-maps",
-        "config-linux.md#user-namespace-mappings",
-        |t| {
-            let answers = t
-                .bundle()
-                .user_namespace()
-                .set(
-                    "/linux/gidMappings",
-                    json!([
-                        { "containerID": 0, "hostID": 300_000, "size": 10 },
-                        { "containerID": 10, "hostID": 400_000, "size": 20 },
-                    ]),
-                )
-                .probe(&["read=/proc/self/uid_map", "read=/proc/self/gid_map"])?;
-            map_is(&answers.value("read=/proc/self/uid_map")?, "0 200000 65536")?;
-            map_is(
-                &answers.value("read=/proc/self/gid_map")?,
-                "0 300000 10 10 400000 20",
+    Case::new("namespaces/id-maps", "config-linux.md#user-namespace-mappings", |t| {
+        let answers = t
+            .bundle()
+            .user_namespace()
+            .set(
+                "/linux/gidMappings",
+                json!([
+                    { "containerID": 0, "hostID": 300_000, "size": 10 },
+                    { "containerID": 10, "hostID": 400_000, "size": 20 },
+                ]),
             )
-        },
-    )
+            .probe(&["read=/proc/self/uid_map", "read=/proc/self/gid_map"])?;
+        map_is(&answers.value("read=/proc/self/uid_map")?, "0 200000 65536")?;
+        map_is(&answers.value("read=/proc/self/gid_map")?, "0 300000 10 10 400000 20")
+    })
     .needs(&[Need::Root, Need::UserNamespace]),
-    Case::new(
-        "namespaces/id-map-without-user",
-        "mappings need a user namespace",
-        |t| {
-            let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
-            t.bundle()
-                .set("/linux/uidMappings", map.clone())
-                .set("/linux/gidMappings", map)
-                .refused("")
-                .map(drop)
-        },
-    )
+    Case::new("namespaces/id-map-without-user", "mappings need a user namespace", |t| {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        t.bundle()
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map)
+            .refused("")
+            .map(drop)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/user-without-map",
-        "a new user namespace needs mappings",
-        |t| {
-            t.bundle()
-                .namespace("user")
-                .remove("/linux/uidMappings")
-                .remove("/linux/gidMappings")
-                .refused("")
-                .map(drop)
-        },
-    )
+    Case::new("namespaces/user-without-map", "a new user namespace needs mappings", |t| {
+        t.bundle()
+            .namespace("user")
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings")
+            .refused("")
+            .map(drop)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "namespaces/user-devices",
-        "the default devices work in a user namespace",
-        |t| {
-            let answers = t.bundle().user_namespace().probe(&[
-                "write=/dev/null",
-                "read=/dev/urandom",
-                "rw=/dev/zero",
-            ])?;
-            answers.value("write=/dev/null")?;
-            answers.value("read=/dev/urandom")?;
-            answers.value("rw=/dev/zero").map(drop)
-        },
-    )
+    Case::new("namespaces/user-devices", "the default devices work in a user namespace", |t| {
+        let answers = t.bundle().user_namespace().probe(&[
+            "write=/dev/null",
+            "read=/dev/urandom",
+            "rw=/dev/zero",
+        ])?;
+        answers.value("write=/dev/null")?;
+        answers.value("read=/dev/urandom")?;
+        answers.value("rw=/dev/zero").map(drop)
+    })
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("namespaces/hostname", "config.md#hostname", |t| {
         let report = t.bundle().set("/hostname", "some-name").report()?;
         equal("hostname", text(&report, "/hostname")?, "some-name")
     }),
-    Case::new(
-        "namespaces/hostname-needs-uts",
-        "config.md#hostname: not the host's",
-        |t| {
-            let before = nix::unistd::gethostname()?;
-            t.bundle().without_namespace("uts").refused("")?;
-            ensure(
-                nix::unistd::gethostname()? == before,
-                "the host's name changed",
-            )
-        },
-    ),
+    Case::new("namespaces/hostname-needs-uts", "config.md#hostname: not the host's", |t| {
+        let before = nix::unistd::gethostname()?;
+        t.bundle().without_namespace("uts").refused("")?;
+        ensure(nix::unistd::gethostname()? == before, "the host's name changed")
+    }),
     Case::new("namespaces/domainname", "config.md#domainname", |t| {
         let report = t.bundle().set("/domainname", "some.domain").report()?;
         equal("domainname", text(&report, "/domainname")?, "some.domain")
@@ -349,16 +224,11 @@ fn inside<'v>(report: &'v Value, kind: &str) -> Check<&'v str> {
 }
 
 fn host(kind: &str) -> Check<String> {
-    Ok(fs::read_link(format!("/proc/self/ns/{kind}"))?
-        .display()
-        .to_string())
+    Ok(fs::read_link(format!("/proc/self/ns/{kind}"))?.display().to_string())
 }
 
 fn absent(t: &Trial, kind: &str, file: &str) -> Check {
     let mut bundle = t.bundle().without_namespace(kind);
-    if kind == "network" {
-        bundle = bundle.unmount("/sys");
-    }
     if kind == "ipc" {
         bundle = bundle.unmount("/dev/mqueue");
     }
@@ -370,10 +240,7 @@ fn joined(t: &Trial, flag: CloneFlags, kind: &str, file: &str) -> Check {
     let keeper = Keeper::new(t, flag)?;
     let path = format!("/proc/{}/ns/{file}", keeper.child.id());
     let link = fs::read_link(&path)?.display().to_string();
-    ensure(
-        link != host(file)?,
-        "the keeper has no namespace of its own",
-    )?;
+    ensure(link != host(file)?, "the keeper has no namespace of its own")?;
     let mut bundle = t.bundle().join(kind, &path);
     if kind == "uts" {
         bundle = bundle.remove("/hostname");
@@ -401,10 +268,7 @@ impl<'t> Keeper<'t> {
                 .spawn(move || {
                     unshare(flag).map_err(|error| format!("unshare {name}: {error}"))?;
                     let mut command = Command::new(trial.probe());
-                    command
-                        .arg("sleep")
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null());
+                    command.arg("sleep").stdin(Stdio::null()).stdout(Stdio::null());
                     command.spawn().map_err(|error| error.to_string())
                 })
                 .join()
@@ -424,10 +288,6 @@ impl Drop for Keeper<'_> {
 }
 
 fn map_is(found: &Value, wanted: &str) -> Check {
-    let words: Vec<&str> = found
-        .as_str()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
+    let words: Vec<&str> = found.as_str().unwrap_or_default().split_whitespace().collect();
     equal("map", &words.join(" "), wanted)
 }

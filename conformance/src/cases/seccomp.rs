@@ -10,234 +10,153 @@ use crate::value::{equal, text};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "seccomp/mode",
-        "config-linux.md#seccomp: a filter is loaded",
-        |t| {
-            let report = deny(t, "acct", json!({})).report()?;
-            equal("Seccomp", text(&report, "/status/Seccomp")?, "2")
-        },
-    ),
+    Case::new("seccomp/mode", "config-linux.md#seccomp: a filter is loaded", |t| {
+        let report = deny(t, "acct", json!({})).report()?;
+        equal("Seccomp", text(&report, "/status/Seccomp")?, "2")
+    }),
     Case::new("seccomp/none", "no filter without the object", |t| {
-        equal(
-            "Seccomp",
-            text(&t.bundle().report()?, "/status/Seccomp")?,
-            "0",
+        equal("Seccomp", text(&t.bundle().report()?, "/status/Seccomp")?, "0")
+    }),
+    Case::new("seccomp/errno-default", "config-linux.md#seccomp: ERRNO is EPERM by default", |t| {
+        errno_of(deny(t, "getpriority", json!({})), "syscall=getpriority,0,0", "EPERM")
+    }),
+    Case::new("seccomp/errno-ret", "config-linux.md#seccomp: errnoRet", |t| {
+        errno_of(
+            deny(t, "getpriority", json!({ "errnoRet": 38 })),
+            "syscall=getpriority,0,0",
+            "ENOSYS",
         )
     }),
-    Case::new(
-        "seccomp/errno-default",
-        "config-linux.md#seccomp: ERRNO is EPERM by default",
-        |t| {
-            errno_of(
-                deny(t, "getpriority", json!({})),
-                "syscall=getpriority,0,0",
-                "EPERM",
-            )
-        },
-    ),
-    Case::new(
-        "seccomp/errno-ret",
-        "config-linux.md#seccomp: errnoRet",
-        |t| {
-            errno_of(
-                deny(t, "getpriority", json!({ "errnoRet": 38 })),
-                "syscall=getpriority,0,0",
-                "ENOSYS",
-            )
-        },
-    ),
-    Case::new(
-        "seccomp/default-errno",
-        "config-linux.md#seccomp: defaultAction ERRNO",
-        |t| {
-            let bundle = t.bundle().set(
+    Case::new("seccomp/default-errno", "config-linux.md#seccomp: defaultAction ERRNO", |t| {
+        let bundle = t.bundle().set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 13,
+                "syscalls": [{ "names": all_but(), "action": "SCMP_ACT_ALLOW" }],
+            }),
+        );
+        errno_of(bundle, "syscall=acct,0", "EACCES")
+    }),
+    Case::new("seccomp/allow-exception", "a rule that allows goes before the default", |t| {
+        let answers = t
+            .bundle()
+            .set(
                 "/linux/seccomp",
                 json!({
-                    "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 13,
+                    "defaultAction": "SCMP_ACT_ERRNO",
                     "syscalls": [{ "names": all_but(), "action": "SCMP_ACT_ALLOW" }],
                 }),
-            );
-            errno_of(bundle, "syscall=acct,0", "EACCES")
-        },
-    ),
-    Case::new(
-        "seccomp/allow-exception",
-        "a rule that allows goes before the default",
-        |t| {
-            let answers = t
-                .bundle()
-                .set(
-                    "/linux/seccomp",
-                    json!({
-                        "defaultAction": "SCMP_ACT_ERRNO",
-                        "syscalls": [{ "names": all_but(), "action": "SCMP_ACT_ALLOW" }],
-                    }),
-                )
-                .probe(&["syscall=getppid", "syscall=acct,0"])?;
-            answers.value("syscall=getppid")?;
-            answers.fails("syscall=acct,0", "EPERM")
-        },
-    ),
-    Case::new(
-        "seccomp/kill",
-        "config-linux.md#seccomp: KILL_PROCESS is death by SIGSYS",
-        |t| {
-            for action in [
-                "SCMP_ACT_KILL_PROCESS",
-                "SCMP_ACT_KILL",
-                "SCMP_ACT_KILL_THREAD",
-            ] {
-                let rule = json!([{ "names": ["getpriority"], "action": action }]);
-                t.bundle()
-                    .set(
-                        "/linux/seccomp",
-                        json!({
-                            "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule,
-                        }),
-                    )
-                    .ops(&["syscall=getpriority,0,0"])
-                    .run()?
-                    .code(159)?;
-            }
-            Ok(())
-        },
-    ),
-    Case::new(
-        "seccomp/trap",
-        "config-linux.md#seccomp: TRAP is SIGSYS",
-        |t| {
+            )
+            .probe(&["syscall=getppid", "syscall=acct,0"])?;
+        answers.value("syscall=getppid")?;
+        answers.fails("syscall=acct,0", "EPERM")
+    }),
+    Case::new("seccomp/kill", "config-linux.md#seccomp: KILL_PROCESS is death by SIGSYS", |t| {
+        for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"] {
+            let rule = json!([{ "names": ["getpriority"], "action": action }]);
             t.bundle()
                 .set(
                     "/linux/seccomp",
                     json!({
-                        "defaultAction": "SCMP_ACT_ALLOW",
-                        "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_TRAP" }],
+                        "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule,
                     }),
                 )
                 .ops(&["syscall=getpriority,0,0"])
                 .run()?
-                .code(159)
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "seccomp/log",
-        "config-linux.md#seccomp: LOG lets the call through",
-        |t| {
-            let answers = t
-                .bundle()
-                .set(
-                    "/linux/seccomp",
-                    json!({
-                        "defaultAction": "SCMP_ACT_ALLOW",
-                        "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_LOG" }],
-                    }),
-                )
-                .probe(&["syscall=getpriority,0,0"])?;
-            answers.value("syscall=getpriority,0,0").map(drop)
-        },
-    ),
-    Case::new(
-        "seccomp/log-default",
-        "config-linux.md#seccomp: LOG as the default",
-        |t| {
-            t.bundle()
-                .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_LOG" }))
-                .probe(&["syscall=getpriority,0,0"])?
-                .value("syscall=getpriority,0,0")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "seccomp/trace",
-        "config-linux.md#seccomp: TRACE without a tracer is ENOSYS",
-        |t| {
-            let bundle = t.bundle().set("/linux/seccomp", json!({
+                .code(159)?;
+        }
+        Ok(())
+    }),
+    Case::new("seccomp/trap", "config-linux.md#seccomp: TRAP is SIGSYS", |t| {
+        t.bundle()
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_TRAP" }],
+                }),
+            )
+            .ops(&["syscall=getpriority,0,0"])
+            .run()?
+            .code(159)
+            .map(drop)
+    }),
+    Case::new("seccomp/log", "config-linux.md#seccomp: LOG lets the call through", |t| {
+        let answers = t
+            .bundle()
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_LOG" }],
+                }),
+            )
+            .probe(&["syscall=getpriority,0,0"])?;
+        answers.value("syscall=getpriority,0,0").map(drop)
+    }),
+    Case::new("seccomp/log-default", "config-linux.md#seccomp: LOG as the default", |t| {
+        t.bundle()
+            .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_LOG" }))
+            .probe(&["syscall=getpriority,0,0"])?
+            .value("syscall=getpriority,0,0")
+            .map(drop)
+    }),
+    Case::new("seccomp/trace", "config-linux.md#seccomp: TRACE without a tracer is ENOSYS", |t| {
+        let bundle = t.bundle().set("/linux/seccomp", json!({
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_TRACE", "errnoRet": 5 }],
         }));
-            errno_of(bundle, "syscall=getpriority,0,0", "ENOSYS")
-        },
-    ),
-    Case::new(
-        "seccomp/many-names",
-        "config-linux.md#seccomp: each of the names",
-        |t| {
-            let answers = t.bundle().set("/linux/seccomp", json!({
+        errno_of(bundle, "syscall=getpriority,0,0", "ENOSYS")
+    }),
+    Case::new("seccomp/many-names", "config-linux.md#seccomp: each of the names", |t| {
+        let answers = t.bundle().set("/linux/seccomp", json!({
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{ "names": ["acct", "getpriority", "swapoff"], "action": "SCMP_ACT_ERRNO",
                 "errnoRet": 99 }],
         })).probe(&["syscall=acct,0", "syscall=getpriority,0,0", "syscall=swapoff,0"])?;
-            for op in [
-                "syscall=acct,0",
-                "syscall=getpriority,0,0",
-                "syscall=swapoff,0",
-            ] {
-                answers.fails(op, "EADDRNOTAVAIL")?;
-            }
-            Ok(())
-        },
-    ),
+        for op in ["syscall=acct,0", "syscall=getpriority,0,0", "syscall=swapoff,0"] {
+            answers.fails(op, "EADDRNOTAVAIL")?;
+        }
+        Ok(())
+    }),
     Case::new(
         "seccomp/unknown-name",
         "config-linux.md#seccomp: unknown names are passed over",
-        |t| {
-            deny(t, "no_such_system_call", json!({}))
-                .ops(&["exit=0"])
-                .run()?
-                .ok()
-                .map(drop)
-        },
+        |t| deny(t, "no_such_system_call", json!({})).ops(&["exit=0"]).run()?.ok().map(drop),
     ),
-    Case::new(
-        "seccomp/newer-enosys",
-        "convention: calls newer than the profile are ENOSYS",
-        |t| {
-            let bundle = t.bundle().set(
-                "/linux/seccomp",
-                json!({
-                    "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
-                    "syscalls": [{ "names": all_but(), "action": "SCMP_ACT_ALLOW" }],
-                }),
-            );
-            errno_of(bundle, "syscall=#999", "ENOSYS")
-        },
-    ),
+    Case::new("seccomp/newer-enosys", "convention: calls newer than the profile are ENOSYS", |t| {
+        let bundle = t.bundle().set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+                "syscalls": [{ "names": all_but(), "action": "SCMP_ACT_ALLOW" }],
+            }),
+        );
+        errno_of(bundle, "syscall=#999", "ENOSYS")
+    }),
     Case::new(
         "seccomp/unknown-action",
         "config-linux.md#seccomp: an unknown action is an error",
         |t| {
             t.bundle()
-                .set(
-                    "/linux/seccomp",
-                    json!({ "defaultAction": "SCMP_ACT_MAYBE" }),
-                )
+                .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_MAYBE" }))
                 .refused("")
                 .map(drop)
         },
     ),
-    Case::new(
-        "seccomp/architectures",
-        "config-linux.md#seccomp: architectures",
-        |t| {
-            let bundle = deny(t, "getpriority", json!({})).set(
-                "/linux/seccomp/architectures",
-                json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"]),
-            );
-            errno_of(bundle, "syscall=getpriority,0,0", "EPERM")
-        },
-    ),
-    Case::new(
-        "seccomp/unknown-architecture",
-        "an unknown architecture is an error",
-        |t| {
-            deny(t, "getpriority", json!({}))
-                .set("/linux/seccomp/architectures", json!(["SCMP_ARCH_PDP11"]))
-                .refused("")
-                .map(drop)
-        },
-    ),
+    Case::new("seccomp/architectures", "config-linux.md#seccomp: architectures", |t| {
+        let bundle = deny(t, "getpriority", json!({})).set(
+            "/linux/seccomp/architectures",
+            json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"]),
+        );
+        errno_of(bundle, "syscall=getpriority,0,0", "EPERM")
+    }),
+    Case::new("seccomp/unknown-architecture", "an unknown architecture is an error", |t| {
+        deny(t, "getpriority", json!({}))
+            .set("/linux/seccomp/architectures", json!(["SCMP_ARCH_PDP11"]))
+            .refused("")
+            .map(drop)
+    }),
     Case::new("seccomp/flags", "config-linux.md#seccomp: flags", |t| {
         deny(t, "getpriority", json!({}))
             .set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_LOG"]))
@@ -252,20 +171,12 @@ pub(super) const CASES: &[Case] = &[
             .refused("")
             .map(drop)
     }),
-    Case::new(
-        "seccomp/without-nnp",
-        "a filter without noNewPrivileges",
-        |t| {
-            let bundle = deny(t, "getpriority", json!({})).set("/process/noNewPrivileges", false);
-            let answers = bundle.probe(&["report", "syscall=getpriority,0,0"])?;
-            answers.fails("syscall=getpriority,0,0", "EPERM")?;
-            equal(
-                "NoNewPrivs",
-                text(&answers.value("report")?, "/status/NoNewPrivs")?,
-                "0",
-            )
-        },
-    )
+    Case::new("seccomp/without-nnp", "a filter without noNewPrivileges", |t| {
+        let bundle = deny(t, "getpriority", json!({})).set("/process/noNewPrivileges", false);
+        let answers = bundle.probe(&["report", "syscall=getpriority,0,0"])?;
+        answers.fails("syscall=getpriority,0,0", "EPERM")?;
+        equal("NoNewPrivs", text(&answers.value("report")?, "/status/NoNewPrivs")?, "0")
+    })
     .needs(&[Need::Root]),
     Case::new("seccomp/user", "a filter for an ordinary user", |t| {
         let bundle = deny(t, "getpriority", json!({}))
@@ -273,57 +184,75 @@ pub(super) const CASES: &[Case] = &[
         errno_of(bundle, "syscall=getpriority,0,0", "EPERM")
     })
     .needs(&[Need::Root]),
-    Case::new(
-        "seccomp/exec",
-        "runtime.md: exec gets the same filter",
-        |t| {
-            let c = deny(t, "getpriority", json!({})).ops(&["sleep"]).start()?;
-            let answers = c.exec_probe(&[], &["report", "syscall=getpriority,0,0"])?;
-            answers.fails("syscall=getpriority,0,0", "EPERM")?;
-            equal(
-                "Seccomp",
-                text(&answers.value("report")?, "/status/Seccomp")?,
-                "2",
+    Case::new("seccomp/exec", "runtime.md: exec gets the same filter", |t| {
+        let c = deny(t, "getpriority", json!({})).ops(&["sleep"]).start()?;
+        let answers = c.exec_probe(&[], &["report", "syscall=getpriority,0,0"])?;
+        answers.fails("syscall=getpriority,0,0", "EPERM")?;
+        equal("Seccomp", text(&answers.value("report")?, "/status/Seccomp")?, "2")
+    }),
+    Case::new("seccomp/listener", "config-linux.md#seccomp: listenerPath gets the state", |t| {
+        let console = crate::console::Console::listen(t, "")?;
+        let c = t
+            .bundle()
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "listenerPath": console.argument(), "listenerMetadata": "some metadata",
+                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_NOTIFY" }],
+                }),
             )
-        },
-    ),
-    Case::new(
-        "seccomp/inherited",
-        "seccomp(2): children get the filter",
-        |t| {
-            let bundle = deny(t, "getpriority", json!({})).link("again", "/probe");
-            let output = bundle
-                .args(&["/probe", "spawn=/again", "syscall=getpriority,0,0"])
-                .run()?
-                .ok()?;
-            Answers::of(&output.stdout)?.fails("syscall=getpriority,0,0", "EPERM")
-        },
-    ),
-    Case::new(
-        "seccomp/large-profile",
-        "a profile with 300 conditional rules",
-        |t| {
-            let rules: Vec<Value> = (0..300)
-                .map(|value| {
-                    json!({
-                        "names": ["getpriority"], "action": "SCMP_ACT_ERRNO",
-                        "args": [{ "index": 0, "value": value + 10, "op": "SCMP_CMP_EQ" }],
-                    })
+            .ops(&["sleep"])
+            .create()?;
+        let pid = c.pid()?;
+        c.start()?.ok()?;
+        let got = console.finish()?;
+        equal("descriptors", &got["descriptors"], &json!(1))?;
+        let payload: Value = serde_json::from_str(text(&got, "/payload")?)?;
+        equal("fds", &payload["fds"], &json!(["seccompFd"]))?;
+        equal("pid", &payload["pid"], &json!(pid))?;
+        equal("metadata", &payload["metadata"], &json!("some metadata"))?;
+        equal("state", &payload["state"]["id"], &json!(c.id))
+    }),
+    Case::new("seccomp/notify-without-listener", "NOTIFY needs listenerPath", |t| {
+        t.bundle()
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_NOTIFY" }],
+                }),
+            )
+            .refused("")
+            .map(drop)
+    }),
+    Case::new("seccomp/inherited", "seccomp(2): children get the filter", |t| {
+        let bundle = deny(t, "getpriority", json!({})).link("again", "/probe");
+        let output =
+            bundle.args(&["/probe", "spawn=/again", "syscall=getpriority,0,0"]).run()?.ok()?;
+        Answers::of(&output.stdout)?.fails("syscall=getpriority,0,0", "EPERM")
+    }),
+    Case::new("seccomp/large-profile", "a profile with 300 conditional rules", |t| {
+        let rules: Vec<Value> = (0..300)
+            .map(|value| {
+                json!({
+                    "names": ["getpriority"], "action": "SCMP_ACT_ERRNO",
+                    "args": [{ "index": 0, "value": value + 10, "op": "SCMP_CMP_EQ" }],
                 })
-                .collect();
-            let answers = t
-                .bundle()
-                .set(
-                    "/linux/seccomp",
-                    json!({
-                        "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules,
-                    }),
-                )
-                .probe(&["syscall=getpriority,300,0", "syscall=getpriority,0,0"])?;
-            answers.fails("syscall=getpriority,300,0", "EPERM")?;
-            answers.value("syscall=getpriority,0,0").map(drop)
-        },
-    ),
+            })
+            .collect();
+        let answers = t
+            .bundle()
+            .set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules,
+                }),
+            )
+            .probe(&["syscall=getpriority,300,0", "syscall=getpriority,0,0"])?;
+        answers.fails("syscall=getpriority,300,0", "EPERM")?;
+        answers.value("syscall=getpriority,0,0").map(drop)
+    }),
 ];
 
 /// Everything is allowed but one call.
@@ -332,10 +261,8 @@ pub(super) fn deny<'t>(t: &'t Trial, name: &str, more: Value) -> Bundle<'t> {
     if let (Value::Object(rule), Value::Object(more)) = (&mut rule, more) {
         rule.extend(more);
     }
-    t.bundle().set(
-        "/linux/seccomp",
-        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] }),
-    )
+    t.bundle()
+        .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] }))
 }
 
 pub(super) fn errno_of(bundle: Bundle<'_>, op: &str, errno: &str) -> Check {

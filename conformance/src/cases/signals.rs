@@ -12,16 +12,12 @@ pub(super) const CASES: &[Case] = &[
         "convention: names with and without SIG, in any case, and numbers",
         |t| arrives(t, &["USR1", "SIGUSR1", "usr1", "sigusr1", "10"], "SIGUSR1"),
     ),
-    Case::new(
-        "kill/default",
-        "convention: SIGTERM without a signal",
-        |t| {
-            let c = t.bundle().ops(&["term=0"]).start()?;
-            c.prints("ready")?;
-            c.call(&["kill"]).run()?.ok()?;
-            c.stopped()
-        },
-    ),
+    Case::new("kill/default", "convention: SIGTERM without a signal", |t| {
+        let c = t.bundle().ops(&["term=0"]).start()?;
+        c.prints("ready")?;
+        c.call(&["kill"]).run()?.ok()?;
+        c.stopped()
+    }),
     Case::new("kill/usual", "the usual signals arrive", |t| {
         for name in ["HUP", "INT", "QUIT", "USR2", "WINCH", "CONT"] {
             arrives(t, &[name], &format!("SIG{name}"))?;
@@ -41,39 +37,28 @@ pub(super) const CASES: &[Case] = &[
         }
         c.is("running")
     }),
-    Case::new(
-        "kill/init-only",
-        "runtime.md#kill: the container's process gets the signal",
-        |t| {
-            let c = t.bundle().ops(&["fork=1", "signals=1", "sleep"]).start()?;
-            c.prints("ready")?;
-            c.kill("USR1")?.ok()?;
-            c.prints("SIGUSR1")?;
-            let child = c.answers(1)?.value("fork=1")?;
-            equal("children", &child.as_array().map_or(0, Vec::len), &1)
-        },
-    ),
+    Case::new("kill/init-only", "runtime.md#kill: the container's process gets the signal", |t| {
+        let c = t.bundle().ops(&["fork=1", "signals=1", "sleep"]).start()?;
+        c.prints("ready")?;
+        c.kill("USR1")?.ok()?;
+        c.prints("SIGUSR1")?;
+        let child = c.answers(1)?.value("fork=1")?;
+        equal("children", &child.as_array().map_or(0, Vec::len), &1)
+    }),
     Case::new("kill/all", "convention: --all reaches every process", |t| {
         let c = t.bundle().ops(&["fork=2", "sleep"]).start()?;
         c.answers(1)?;
         t.run(&["kill", "--all", &c.id, "KILL"])?.ok()?;
         c.stopped()
     }),
-    Case::new(
-        "kill/real-time",
-        "convention: real-time signals by number",
-        |t| {
-            let c = t.bundle().ops(&["sleep"]).start()?;
-            c.kill("34")?.ok().map(drop)
-        },
-    ),
+    Case::new("kill/real-time", "convention: real-time signals by number", |t| {
+        let c = t.bundle().ops(&["sleep"]).start()?;
+        c.kill("34")?.ok().map(drop)
+    }),
 ];
 
 fn arrives(t: &Trial, names: &[&str], signal: &str) -> Check {
-    let c = t
-        .bundle()
-        .ops(&[&format!("signals={}", names.len())])
-        .start()?;
+    let c = t.bundle().ops(&[&format!("signals={}", names.len())]).start()?;
     c.prints("ready")?;
     for (index, name) in names.iter().enumerate() {
         c.kill(name)?.ok()?;

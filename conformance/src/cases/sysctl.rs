@@ -9,52 +9,20 @@ use crate::value::equal;
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "sysctl/net",
-        "config-linux.md#sysctl: net.* in a network namespace",
-        |t| {
-            is(
-                sysctl(t, "net.ipv4.ip_forward", "1"),
-                "/proc/sys/net/ipv4/ip_forward",
-                "1",
-            )
-        },
-    ),
-    Case::new(
-        "sysctl/ipc",
-        "config-linux.md#sysctl: kernel.msgmax in an ipc namespace",
-        |t| {
-            is(
-                sysctl(t, "kernel.msgmax", "65000"),
-                "/proc/sys/kernel/msgmax",
-                "65000",
-            )
-        },
-    )
+    Case::new("sysctl/net", "config-linux.md#sysctl: net.* in a network namespace", |t| {
+        is(sysctl(t, "net.ipv4.ip_forward", "1"), "/proc/sys/net/ipv4/ip_forward", "1")
+    }),
+    Case::new("sysctl/ipc", "config-linux.md#sysctl: kernel.msgmax in an ipc namespace", |t| {
+        is(sysctl(t, "kernel.msgmax", "65000"), "/proc/sys/kernel/msgmax", "65000")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "sysctl/shm",
-        "config-linux.md#sysctl: kernel.shm_rmid_forced",
-        |t| {
-            is(
-                sysctl(t, "kernel.shm_rmid_forced", "1"),
-                "/proc/sys/kernel/shm_rmid_forced",
-                "1",
-            )
-        },
-    )
+    Case::new("sysctl/shm", "config-linux.md#sysctl: kernel.shm_rmid_forced", |t| {
+        is(sysctl(t, "kernel.shm_rmid_forced", "1"), "/proc/sys/kernel/shm_rmid_forced", "1")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "sysctl/mqueue",
-        "config-linux.md#sysctl: fs.mqueue.*",
-        |t| {
-            is(
-                sysctl(t, "fs.mqueue.msg_max", "12"),
-                "/proc/sys/fs/mqueue/msg_max",
-                "12",
-            )
-        },
-    )
+    Case::new("sysctl/mqueue", "config-linux.md#sysctl: fs.mqueue.*", |t| {
+        is(sysctl(t, "fs.mqueue.msg_max", "12"), "/proc/sys/fs/mqueue/msg_max", "12")
+    })
     .needs(&[Need::Root]),
     Case::new("sysctl/port-range", "a value of two words", |t| {
         is(
@@ -64,112 +32,54 @@ pub(super) const CASES: &[Case] = &[
         )
     }),
     Case::new("sysctl/slashes", "sysctl(8): a name with slashes", |t| {
-        is(
-            sysctl(t, "net/ipv4/ip_forward", "1"),
-            "/proc/sys/net/ipv4/ip_forward",
-            "1",
-        )
+        is(sysctl(t, "net/ipv4/ip_forward", "1"), "/proc/sys/net/ipv4/ip_forward", "1")
     }),
-    Case::new(
-        "sysctl/not-namespaced",
-        "a parameter of the whole host is refused",
-        |t| {
-            sysctl(t, "vm.swappiness", "60")
-                .refused("vm.swappiness")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "sysctl/kernel-panic",
-        "a parameter of the whole host is refused",
-        |t| {
-            sysctl(t, "kernel.panic", "0")
-                .refused("kernel.panic")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "sysctl/net-of-the-host",
-        "net.* without a network namespace is refused",
-        |t| {
-            sysctl(t, "net.ipv4.ip_forward", "1")
-                .without_namespace("network")
-                .unmount("/sys")
-                .refused("net.ipv4.ip_forward")
-                .map(drop)
-        },
-    )
+    Case::new("sysctl/not-namespaced", "a parameter of the whole host is refused", |t| {
+        sysctl(t, "vm.swappiness", "60").refused("vm.swappiness").map(drop)
+    }),
+    Case::new("sysctl/kernel-panic", "a parameter of the whole host is refused", |t| {
+        sysctl(t, "kernel.panic", "0").refused("kernel.panic").map(drop)
+    }),
+    Case::new("sysctl/net-of-the-host", "net.* without a network namespace is refused", |t| {
+        sysctl(t, "net.ipv4.ip_forward", "1")
+            .without_namespace("network")
+            .unmount("/sys")
+            .refused("net.ipv4.ip_forward")
+            .map(drop)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "sysctl/ipc-of-the-host",
-        "kernel.msgmax without an ipc namespace is refused",
-        |t| {
-            sysctl(t, "kernel.msgmax", "65000")
-                .without_namespace("ipc")
-                .unmount("/dev/mqueue")
-                .refused("kernel.msgmax")
-                .map(drop)
-        },
-    )
+    Case::new("sysctl/ipc-of-the-host", "kernel.msgmax without an ipc namespace is refused", |t| {
+        sysctl(t, "kernel.msgmax", "65000")
+            .without_namespace("ipc")
+            .unmount("/dev/mqueue")
+            .refused("kernel.msgmax")
+            .map(drop)
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "sysctl/hostname",
-        "kernel.hostname is the business of hostname",
-        |t| {
-            sysctl(t, "kernel.hostname", "x")
-                .refused("kernel.hostname")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "sysctl/domainname",
-        "kernel.domainname in a uts namespace",
-        |t| {
-            is(
-                sysctl(t, "kernel.domainname", "a.domain"),
-                "/proc/sys/kernel/domainname",
-                "a.domain",
-            )
-        },
-    )
+    Case::new("sysctl/hostname", "kernel.hostname is the business of hostname", |t| {
+        sysctl(t, "kernel.hostname", "x").refused("kernel.hostname").map(drop)
+    }),
+    Case::new("sysctl/domainname", "kernel.domainname in a uts namespace", |t| {
+        is(sysctl(t, "kernel.domainname", "a.domain"), "/proc/sys/kernel/domainname", "a.domain")
+    })
     .needs(&[Need::Root]),
-    Case::new(
-        "sysctl/missing",
-        "a parameter that does not exist is an error",
-        |t| {
-            sysctl(t, "net.ipv4.no_such_thing", "1")
-                .refused("no_such_thing")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "sysctl/bad-value",
-        "a value that the kernel refuses is an error",
-        |t| {
-            sysctl(t, "net.ipv4.ip_forward", "many")
-                .refused("ip_forward")
-                .map(drop)
-        },
-    ),
-    Case::new(
-        "sysctl/traversal",
-        "CVE-2022-0811: a name never leaves its tree",
-        |t| {
-            let before = std::fs::read_to_string("/proc/sys/kernel/core_pattern")?;
-            for name in [
-                "net.../kernel.core_pattern",
-                "net/../kernel/core_pattern",
-                "net.ipv4/../../kernel/core_pattern",
-            ] {
-                sysctl(t, name, "|/bad").refused("")?;
-            }
-            equal(
-                "core_pattern",
-                &std::fs::read_to_string("/proc/sys/kernel/core_pattern")?,
-                &before,
-            )
-        },
-    ),
+    Case::new("sysctl/missing", "a parameter that does not exist is an error", |t| {
+        sysctl(t, "net.ipv4.no_such_thing", "1").refused("no_such_thing").map(drop)
+    }),
+    Case::new("sysctl/bad-value", "a value that the kernel refuses is an error", |t| {
+        sysctl(t, "net.ipv4.ip_forward", "many").refused("ip_forward").map(drop)
+    }),
+    Case::new("sysctl/traversal", "CVE-2022-0811: a name never leaves its tree", |t| {
+        let before = std::fs::read_to_string("/proc/sys/kernel/core_pattern")?;
+        for name in [
+            "net.../kernel.core_pattern",
+            "net/../kernel/core_pattern",
+            "net.ipv4/../../kernel/core_pattern",
+        ] {
+            sysctl(t, name, "|/bad").refused("")?;
+        }
+        equal("core_pattern", &std::fs::read_to_string("/proc/sys/kernel/core_pattern")?, &before)
+    }),
 ];
 
 fn sysctl<'t>(t: &'t Trial, name: &str, value: &str) -> Bundle<'t> {
@@ -181,10 +91,6 @@ fn sysctl<'t>(t: &'t Trial, name: &str, value: &str) -> Bundle<'t> {
 fn is(bundle: Bundle<'_>, path: &str, wanted: &str) -> crate::failure::Check {
     let op = format!("read={path}");
     let found = bundle.probe(&[&op])?.value(&op)?;
-    let words: Vec<&str> = found
-        .as_str()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
+    let words: Vec<&str> = found.as_str().unwrap_or_default().split_whitespace().collect();
     equal(path, &json!(words.join(" ")), &json!(wanted))
 }
