@@ -13,6 +13,8 @@ pub(crate) enum Verb {
     List,
     Ps,
     Spec,
+    Pause,
+    Resume,
     Features,
     Explain,
 }
@@ -140,8 +142,9 @@ const PRESERVE_FDS: Flag = Flag::value(
 const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").or('f');
 
 /// Every command, in the order of the help.
-pub(crate) const COMMANDS: &[Command] =
-    &[CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, SPEC, FEATURES, EXPLAIN];
+pub(crate) const COMMANDS: &[Command] = &[
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, SPEC, FEATURES, EXPLAIN,
+];
 
 /// Commands of runc that do not exist yet.
 pub(crate) const MISSING: [&str; 6] =
@@ -273,6 +276,14 @@ const SPEC: Command = Command {
     ],
     details: "An existing config.json is never overwritten.",
     ..Command::new(Verb::Spec, "spec", "write a config.json to begin with")
+};
+
+const PAUSE: Command = Command {
+    ..Command::new(Verb::Pause, "pause", "stop all processes of a container where they are")
+};
+
+const RESUME: Command = Command {
+    ..Command::new(Verb::Resume, "resume", "let the processes of a paused container go on")
 };
 
 const FEATURES: Command = Command {

@@ -8,7 +8,9 @@ mod explain;
 mod features;
 mod kill;
 mod list;
+mod pause;
 mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
@@ -34,6 +36,8 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::List => list::run(globals, matches),
         Verb::Ps => ps::run(globals, matches),
         Verb::Spec => spec::run(matches),
+        Verb::Pause => pause::run(globals, matches),
+        Verb::Resume => resume::run(globals, matches),
         Verb::Features => features::run(),
         Verb::Explain => explain::run(globals, matches),
     };

@@ -8,6 +8,7 @@ mod kill;
 mod list;
 mod load;
 mod options;
+mod pause;
 mod pid_file;
 mod runtime;
 mod signal;
