@@ -4,6 +4,10 @@
 
 #![allow(dead_code, reason = "tests compile this file alone")]
 
+/// The effective user in the auxiliary vector.
+pub const AT_EUID: usize = 12;
+/// The effective group in the auxiliary vector.
+pub const AT_EGID: usize = 14;
 /// The working directory as the start of a look-up.
 pub const AT_FDCWD: i32 = -100;
 /// The descriptor itself is meant.

@@ -3,8 +3,8 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    AT_EMPTY_PATH, EEXIST, ENOSYS, EPERM, PERMISSIONS, S_IFBLK, S_IFCHR, S_IFMT, S_ISGID, S_ISXID,
-    TMPFS_MAGIC,
+    AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, EEXIST, ENOSYS, EPERM, PERMISSIONS, S_IFBLK, S_IFCHR,
+    S_IFMT, S_ISXID,
 };
 use crate::init::Init;
 use crate::path::child;
@@ -53,22 +53,23 @@ impl Init {
     pub fn device(&mut self, node: &Node) -> Result {
         let (parent, name) = self.parent_of(node.path)?;
         match sys::mknodat(parent, name, node.mode, node.number) {
-            Ok(_) if node.owner == self.owner && self.is_plain(parent, node.path)? => Ok(()),
-            Ok(_) => self.adjust(parent, name, node),
-            Err(Errno(EEXIST)) => self.adjust(parent, name, node),
+            Ok(_) if node.owner == self.owner && self.is_plain(parent, name, node)? => Ok(()),
+            Ok(_) | Err(Errno(EEXIST)) => self.adjust(parent, name, node),
             Err(errno) => Err(errno).about(Op::Mknod, node.path),
         }
     }
 
-    /// Whether nodes made in the kept directory get exactly the mode that was asked for and our own
-    /// group: an image's directory may hand on its group or an access control list.
-    fn is_plain(&mut self, parent: Fd, path: &'static CStr) -> Result<bool> {
-        if let Some(plain) = self.parent.plain {
-            return Ok(plain);
+    /// Whether nodes of this mode made in the kept directory get exactly that and our own group: an
+    /// image's directory may hand on its group or an access control list.
+    fn is_plain(&mut self, parent: Fd, name: &'static CStr, node: &Node) -> Result<bool> {
+        if self.parent.plain == Some(node.mode) {
+            return Ok(true);
         }
-        let plain = sys::filesystem(parent).about(Op::Statfs, path)? == TMPFS_MAGIC
-            && u32::from(sys::stat(parent).about(Op::Stat, path)?.mode) & S_ISGID == 0;
-        self.parent.plain = Some(plain);
+        let stat = sys::statx(parent, name, AT_SYMLINK_NOFOLLOW).about(Op::Stat, node.path)?;
+        let plain = u32::from(stat.mode) == node.mode && (stat.uid, stat.gid) == node.owner;
+        if plain {
+            self.parent.plain = Some(node.mode);
+        }
         Ok(plain)
     }
 
@@ -109,9 +110,7 @@ impl Init {
         }
         let procfs = self.own_procfs()?;
         let mut link = Text::new();
-        let built = link
-            .push(b"self/fd/")
-            .and_then(|()| link.push_number(fd.unsigned_abs()));
+        let built = link.push(b"self/fd/").and_then(|()| link.push_number(fd.unsigned_abs()));
         built.during(Op::Chmod)?;
         sys::fchmodat(procfs, link.as_c_str(), mode).about(Op::Chmod, node.path)?;
         Ok(())

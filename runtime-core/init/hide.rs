@@ -14,12 +14,8 @@ use crate::program::{List, Op, Slot};
 use crate::report::{Attempt as _, Result};
 use crate::sys::{self, Errno, Fd};
 
-const READONLY: MountAttr = MountAttr {
-    set: MOUNT_ATTR_RDONLY,
-    clear: 0,
-    propagation: 0,
-    userns: 0,
-};
+const READONLY: MountAttr =
+    MountAttr { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
 
 /// One of the two trees where the kernel's own file system is a must.
 struct Pseudo {
@@ -32,19 +28,9 @@ struct Pseudo {
 fn pseudo(path: &'static CStr) -> Option<(Pseudo, &'static CStr)> {
     let bytes = path.to_bytes_with_nul();
     let rest = |prefix: &[u8]| CStr::from_bytes_with_nul(bytes.strip_prefix(prefix)?).ok();
-    let proc = Pseudo {
-        index: 0,
-        path: c"/proc",
-        magic: PROC_SUPER_MAGIC,
-    };
-    let sys = Pseudo {
-        index: 1,
-        path: c"/sys",
-        magic: SYSFS_MAGIC,
-    };
-    rest(b"/proc/")
-        .map(|rest| (proc, rest))
-        .or_else(|| rest(b"/sys/").map(|rest| (sys, rest)))
+    let proc = Pseudo { index: 0, path: c"/proc", magic: PROC_SUPER_MAGIC };
+    let sys = Pseudo { index: 1, path: c"/sys", magic: SYSFS_MAGIC };
+    rest(b"/proc/").map(|rest| (proc, rest)).or_else(|| rest(b"/sys/").map(|rest| (sys, rest)))
 }
 
 fn same_object(left: Fd, right: Fd) -> bool {
@@ -186,9 +172,7 @@ impl Init {
         if kept >= 0 && attached {
             return sys::clone_tree(kept, c"", 0).during(Op::OpenTree);
         }
-        let options = List::new(b"ro\0mode=555\0")
-            .ok_or(Errno(EINVAL))
-            .during(Op::Decode)?;
+        let options = List::new(b"").ok_or(Errno(EINVAL)).during(Op::Decode)?;
         let mount = new_filesystem(&Filesystem {
             kind: c"tmpfs",
             source: c"",

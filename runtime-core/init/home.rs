@@ -82,14 +82,7 @@ struct Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Self {
-            length: 0,
-            field: 0,
-            uid: Some(0),
-            digits: 0,
-            home: sys::buffer(),
-            home_length: 0,
-        }
+        Self { length: 0, field: 0, uid: Some(0), digits: 0, home: sys::buffer(), home_length: 0 }
     }
 }
 
@@ -124,11 +117,11 @@ impl Line {
                 .zip(digit)
                 .and_then(|(uid, digit)| uid.checked_mul(10)?.checked_add(u32::from(digit)));
             self.digits += 1;
-        } else if self.field == 5 {
-            if let Some(place) = self.home.get_mut(self.home_length) {
-                place.write(byte);
-                self.home_length += 1;
-            }
+        } else if self.field == 5
+            && let Some(place) = self.home.get_mut(self.home_length)
+        {
+            place.write(byte);
+            self.home_length += 1;
         }
         false
     }

@@ -29,11 +29,7 @@ impl Init {
     #[inline(never)]
     pub fn run_hook(&mut self, hook: &Hook) -> Result {
         let state = hook_state(hook).about(Op::Memfd, hook.path)?;
-        let output = if hook.output == Slot::NONE {
-            -1
-        } else {
-            self.slot(hook.output)?
-        };
+        let output = if hook.output == Slot::NONE { -1 } else { self.slot(hook.output)? };
         let vectors = self.vectors(hook.args, hook.env, None)?;
         // Shared with the child, for the error of its execve.
         let shared = sys::map_memory(1, true).during(Op::Map)?;
@@ -49,9 +45,7 @@ impl Init {
         let status = sys::wait(pid).about(Op::Hook, hook.path)?;
         // Written by the other process: not to be remembered from before.
         // SAFETY: a live mapping.
-        let errno = shared
-            .first()
-            .map_or(0, |word| unsafe { (&raw const *word).read_volatile() });
+        let errno = shared.first().map_or(0, |word| unsafe { (&raw const *word).read_volatile() });
         sys::close(pidfd);
         sys::close(state);
         if status == 0 {

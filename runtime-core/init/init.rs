@@ -9,9 +9,29 @@ use crate::program::{MAX_SLOTS, Numbers, Op, Slot};
 use crate::report::{Failure, Result};
 use crate::sys::{self, Fd};
 
-/// The descriptors of the slots, plus one: 0 stands for none, so that the pages of unused slots are
-/// never touched.
+/// The descriptors of the slots, plus one, and their kinds: 0 stands for none, so that the pages of
+/// unused slots are never touched.
 static SLOTS: [AtomicI32; MAX_SLOTS] = [const { AtomicI32::new(0) }; MAX_SLOTS];
+
+/// The bits of a slot that hold the descriptor plus one (`NR_OPEN` is 2 to the 20th by default).
+const FD_BITS: i32 = (1 << KIND_SHIFT) - 1;
+/// Above them is the kind.
+const KIND_SHIFT: u32 = 28;
+
+/// What the descriptor in a slot is known to be.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(i32)]
+pub enum Kind {
+    Unknown = 0,
+    /// The root of a file system, a directory.
+    Directory = 1,
+    /// A new tmpfs.
+    Tmpfs = 2,
+    /// A new procfs.
+    Proc = 3,
+    /// A new sysfs.
+    Sysfs = 4,
+}
 
 /// How many slots may stay open until all descriptors are closed at once. Above it each is closed
 /// after its use, as the limit of open files (1024 by default) is near.
@@ -54,6 +74,8 @@ pub struct Init {
     pub outside: Fd,
     /// The directory where look-ups start.
     pub tree: Fd,
+    /// Whether the working directory is the root.
+    pub at_root: bool,
     /// Whether every mount of the namespace is private or a slave already.
     pub separated: bool,
     pub parent: Parent,
@@ -80,17 +102,18 @@ pub struct Init {
 }
 
 impl Init {
-    pub const fn new(channel: Fd, keep: u32) -> Self {
+    pub const fn new(channel: Fd, keep: u32, owner: (u32, u32)) -> Self {
         Self {
             channel,
             keep,
             step: 0,
             slots: 0,
             bytes: &[],
-            owner: (u32::MAX, u32::MAX),
+            owner,
             bounding: u64::MAX,
             outside: -1,
             tree: -1,
+            at_root: false,
             separated: false,
             parent: Parent::NONE,
             pseudo: [-1; 2],
@@ -103,34 +126,40 @@ impl Init {
             filter: (0, &[]),
             vectors: None,
             marked: false,
-            asked: Asked {
-                ids: None,
-                groups: None,
-                capabilities: None,
-            },
+            asked: Asked { ids: None, groups: None, capabilities: None },
         }
     }
 
     /// The descriptor in a slot.
-    pub fn slot(&self, Slot(index): Slot) -> Result<Fd> {
-        let fd = usize::try_from(index)
-            .ok()
-            .and_then(|index| SLOTS.get(index))
-            .map_or(-1, |slot| slot.load(Ordering::Relaxed) - 1);
+    pub fn slot(&self, slot: Slot) -> Result<Fd> {
+        self.slot_and_kind(slot).map(|(fd, _)| fd)
+    }
+
+    /// The descriptor in a slot, and what it is known to be.
+    pub fn slot_and_kind(&self, Slot(index): Slot) -> Result<(Fd, Kind)> {
+        let place = usize::try_from(index).ok().and_then(|index| SLOTS.get(index));
+        let word = place.map_or(0, |slot| slot.load(Ordering::Relaxed));
+        let fd = (word & FD_BITS) - 1;
         if fd < 0 {
             return Err(Failure::new(Op::Slot, EBADF).with_detail(u64::from(index)));
         }
-        Ok(fd)
+        let kind = match word >> KIND_SHIFT {
+            1 => Kind::Directory,
+            2 => Kind::Tmpfs,
+            3 => Kind::Proc,
+            4 => Kind::Sysfs,
+            _ => Kind::Unknown,
+        };
+        Ok((fd, kind))
     }
 
     /// Fills a slot.
-    pub fn fill_slot(&self, Slot(index): Slot, fd: Fd) -> Result {
-        let slot = usize::try_from(index)
-            .ok()
-            .and_then(|index| SLOTS.get(index));
+    pub fn fill_slot(&self, Slot(index): Slot, fd: Fd, kind: Kind) -> Result {
+        let slot = usize::try_from(index).ok().and_then(|index| SLOTS.get(index));
         let slot = slot.filter(|_| index < self.slots);
         let failure = Failure::new(Op::Slot, EBADF).with_detail(u64::from(index));
-        slot.ok_or(failure)?.store(fd + 1, Ordering::Relaxed);
+        let word = (fd + 1) | ((kind as i32) << KIND_SHIFT);
+        slot.ok_or(failure)?.store(word, Ordering::Relaxed);
         Ok(())
     }
 

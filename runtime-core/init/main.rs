@@ -7,6 +7,7 @@
 #![no_main]
 
 mod abi;
+mod attach;
 mod console;
 mod device;
 mod hide;
@@ -42,6 +43,30 @@ fn defect(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::exit(DEFECT)
 }
 
+/// Effective user and group, from the auxiliary vector.
+fn owner(stack: *const usize, count: usize) -> (u32, u32) {
+    let mut owner = (u32::MAX, u32::MAX);
+    // Behind the arguments and their zero; the environment ends in one, too.
+    let mut at = count + 2;
+    // SAFETY: the kernel puts this layout onto the stack (execve(2), getauxval(3)).
+    unsafe {
+        while stack.add(at).read() != 0 {
+            at += 1;
+        }
+        at += 1;
+        loop {
+            let (key, value) = (stack.add(at).read(), stack.add(at + 1).read());
+            match key {
+                0 => return owner,
+                abi::AT_EUID => owner.0 = u32::try_from(value).unwrap_or(u32::MAX),
+                abi::AT_EGID => owner.1 = u32::try_from(value).unwrap_or(u32::MAX),
+                _ => {}
+            }
+            at += 2;
+        }
+    }
+}
+
 /// Where `_start` goes: `stack` is the argument count, then the arguments.
 pub(crate) extern "C" fn entry(stack: *const usize) -> ! {
     // SAFETY: the kernel puts the count there (execve(2)).
@@ -60,6 +85,6 @@ pub(crate) extern "C" fn entry(stack: *const usize) -> ! {
     let Ok(control) = sys::Fd::try_from(control) else {
         sys::exit(DEFECT);
     };
-    let mut init = Init::new(control, keep);
+    let mut init = Init::new(control, keep, owner(stack, count));
     init.run()
 }

@@ -4,11 +4,9 @@ use core::ffi::CStr;
 
 use crate::abi::{
     AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EPERM, MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY,
-    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, PROC_SUPER_MAGIC, RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
+    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, RESOLVE_NO_MAGICLINKS,
 };
-use crate::init::Init;
-use crate::path::Missing;
+use crate::init::{Init, Kind};
 use crate::program::{List, Op, Slot};
 use crate::report::{Attempt as _, Failure, Result};
 use crate::sys::{self, Errno, Fd};
@@ -22,14 +20,6 @@ pub struct Filesystem {
     pub attributes: u64,
 }
 
-/// How a tree is attached, as [`crate::program::Step::Attach`] describes it.
-pub struct Attachment {
-    pub own: MountAttr,
-    pub whole: MountAttr,
-    pub over_proc: bool,
-    pub no_symlink: bool,
-}
-
 /// Changes attributes of the mount (or of the tree) behind the descriptor; nothing to change costs
 /// nothing.
 pub fn set_attributes(fd: Fd, attributes: &MountAttr, flags: u32) -> Result {
@@ -41,12 +31,7 @@ pub fn set_attributes(fd: Fd, attributes: &MountAttr, flags: u32) -> Result {
 }
 
 pub const fn propagate(propagation: u64) -> MountAttr {
-    MountAttr {
-        set: 0,
-        clear: 0,
-        propagation,
-        userns: 0,
-    }
+    MountAttr { set: 0, clear: 0, propagation, userns: 0 }
 }
 
 /// Makes a file system.
@@ -59,16 +44,10 @@ pub fn new_filesystem(new: &Filesystem) -> Result<Fd> {
         set.about(Op::Fsconfig, new.source).map_err(logged)?;
     }
     for option in new.options.iter() {
-        set_option(fs, option)
-            .about(Op::Fsconfig, option)
-            .map_err(logged)?;
+        set_option(fs, option).about(Op::Fsconfig, option).map_err(logged)?;
     }
-    sys::fsconfig_create(fs)
-        .about(Op::FsconfigCreate, new.kind)
-        .map_err(logged)?;
-    let mount = sys::fsmount(fs, new.attributes)
-        .about(Op::Fsmount, new.kind)
-        .map_err(logged)?;
+    sys::fsconfig_create(fs).about(Op::FsconfigCreate, new.kind).map_err(logged)?;
+    let mount = sys::fsmount(fs, new.attributes).about(Op::Fsmount, new.kind).map_err(logged)?;
     Ok(mount)
 }
 
@@ -96,10 +75,16 @@ impl Init {
     pub fn open_tree(&self, slot: Slot, path: &'static CStr, recursive: bool) -> Result {
         let flags = if recursive { AT_RECURSIVE } else { 0 };
         let tree = sys::clone_tree(AT_FDCWD, path, flags).about(Op::OpenTree, path)?;
-        self.fill_slot(slot, tree)
+        self.fill_slot(slot, tree, Kind::Unknown)
     }
 
     pub fn filesystem(&self, slot: Slot, new: &Filesystem, otherwise: &'static CStr) -> Result {
+        let mut kind = match new.kind.to_bytes() {
+            b"tmpfs" => Kind::Tmpfs,
+            b"proc" => Kind::Proc,
+            b"sysfs" => Kind::Sysfs,
+            _ => Kind::Directory,
+        };
         let mount = match new_filesystem(new) {
             Err(failure) if failure.errno() == EPERM && !otherwise.is_empty() => {
                 let tree = sys::clone_tree(AT_FDCWD, otherwise, AT_RECURSIVE);
@@ -110,11 +95,12 @@ impl Init {
                     ..MountAttr::default()
                 };
                 set_attributes(tree, &attributes, AT_RECURSIVE)?;
+                kind = Kind::Unknown;
                 tree
             }
             other => other?,
         };
-        self.fill_slot(slot, mount)
+        self.fill_slot(slot, mount, kind)
     }
 
     /// Attaches the container's root and enters the cage.
@@ -125,10 +111,8 @@ impl Init {
         let flags = O_PATH | O_DIRECTORY;
         let target = sys::openat2(AT_FDCWD, path, flags, RESOLVE_NO_MAGICLINKS);
         let target = target.about(Op::Open, path)?;
-        let (seen, meant) = (
-            sys::stat(target).about(Op::Stat, path)?,
-            sys::stat(tree).about(Op::Stat, path)?,
-        );
+        let (seen, meant) =
+            (sys::stat(target).about(Op::Stat, path)?, sys::stat(tree).about(Op::Stat, path)?);
         if (seen.ino, seen.dev_major, seen.dev_minor)
             != (meant.ino, meant.dev_major, meant.dev_minor)
         {
@@ -139,30 +123,6 @@ impl Init {
         self.outside = outside;
         self.tree = tree;
         enter(tree)
-    }
-
-    pub fn attach(&mut self, slot: Slot, target: &'static CStr, how: &Attachment) -> Result {
-        let tree = self.slot(slot)?;
-        set_attributes(tree, &how.own, 0)?;
-        set_attributes(tree, &how.whole, AT_RECURSIVE)?;
-        let resolve = if how.no_symlink {
-            RESOLVE_NO_SYMLINKS
-        } else {
-            0
-        };
-        let found = self.ensure(target, Missing::Like(tree), resolve);
-        let (place, made_here) = found.map_err(|trouble| trouble.about(target))?;
-        if !how.over_proc && sys::filesystem(place).about(Op::Statfs, target)? == PROC_SUPER_MAGIC {
-            return Err(Errno(EPERM)).about(Op::OverProc, target);
-        }
-        sys::move_mount(tree, place).about(Op::MoveMount, target)?;
-        self.done_with(place);
-        self.done_with(tree);
-        if !made_here {
-            self.forget_parent();
-        }
-        self.pseudo = [-1; 2];
-        Ok(())
     }
 
     pub fn reattribute(
@@ -199,6 +159,7 @@ impl Init {
         // The last way back to the host's files.
         sys::close(outside);
         self.outside = -1;
+        self.at_root = true;
         let flags = if recursive { AT_RECURSIVE } else { 0 };
         set_attributes(self.tree, &propagate(propagation), flags)
     }
@@ -217,10 +178,7 @@ impl Init {
     }
 
     pub fn readonly_root(&mut self) -> Result {
-        let attributes = MountAttr {
-            set: MOUNT_ATTR_RDONLY,
-            ..MountAttr::default()
-        };
+        let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
         set_attributes(self.root().during(Op::Open)?, &attributes, 0)
     }
 }

@@ -23,6 +23,7 @@ impl Init {
     fn entered(&mut self, kinds: u32) {
         if kinds & CLONE_NEWNS != 0 {
             self.tree = -1;
+            self.at_root = false;
             self.separated = false;
             self.forget_parent();
         }

@@ -3,9 +3,9 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT, O_DIRECTORY, O_NOFOLLOW, O_PATH, PATH_MAX,
-    RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, S_IFDIR, S_IFMT,
-    S_IFREG,
+    EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT, EXDEV, O_DIRECTORY, O_NOFOLLOW, O_PATH, PATH_MAX,
+    RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
+    S_IFDIR, S_IFMT, S_IFREG,
 };
 use crate::init::Init;
 use crate::program::Op;
@@ -18,26 +18,21 @@ const ATTEMPTS: u32 = 128;
 /// How many dangling links are followed while a path is made.
 const MAX_LINKS: u32 = 16;
 /// The mode of directories that are made on the way.
-const DIRECTORY_MODE: u32 = 0o755;
+pub const DIRECTORY_MODE: u32 = 0o755;
 
 /// The directory of the last path, kept because devices and links come in runs.
 pub struct Parent {
     /// The directory's path as it stands in the program.
-    path: &'static [u8],
+    pub path: &'static [u8],
     pub fd: Fd,
     /// The restrictions under which it was looked up.
-    resolve: u64,
-    /// Whether new nodes get exactly the asked mode and our group there; unknown at first.
-    pub plain: Option<bool>,
+    pub resolve: u64,
+    /// The mode that new nodes have got there unchanged, with our own user and group.
+    pub plain: Option<u32>,
 }
 
 impl Parent {
-    pub const NONE: Self = Self {
-        path: b"",
-        fd: -1,
-        resolve: 0,
-        plain: None,
-    };
+    pub const NONE: Self = Self { path: b"", fd: -1, resolve: 0, plain: None };
 }
 
 /// An error of a look-up: mostly of the opening itself.
@@ -57,6 +52,19 @@ impl Trouble {
 }
 
 type Found<T> = core::result::Result<T, Trouble>;
+
+/// How a path was found.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Origin {
+    /// By a look-up that may have followed links and crossed mounts.
+    Found,
+    /// Without a link on the way, on the root's own mount.
+    Plain,
+    /// It was missing; its last name was made in [`Init::parent`].
+    MadeHere,
+    /// It was missing.
+    Made,
+}
 
 /// What a missing path becomes.
 #[derive(Clone, Copy)]
@@ -152,22 +160,14 @@ impl Walk<'_> {
         let mut prefix = Text::new();
         loop {
             let head = bytes.get(..end).unwrap_or_default();
-            let Some(slash) = head
-                .iter()
-                .rposition(|&byte| byte == b'/')
-                .filter(|&at| at > 0)
+            let Some(slash) = head.iter().rposition(|&byte| byte == b'/').filter(|&at| at > 0)
             else {
                 return Ok((self.root, 0));
             };
             end = slash;
             prefix.clear();
             prefix.push(bytes.get(..end).unwrap_or_default())?;
-            match in_root(
-                self.root,
-                prefix.as_c_str(),
-                O_PATH | O_DIRECTORY,
-                self.resolve,
-            ) {
+            match in_root(self.root, prefix.as_c_str(), O_PATH | O_DIRECTORY, self.resolve) {
                 Err(Errno(ENOENT)) => {}
                 other => return Ok((other?, end)),
             }
@@ -199,11 +199,7 @@ impl Walk<'_> {
             name.clear();
             name.push(part)?;
             let name = name.as_c_str();
-            let missing = if last {
-                self.missing
-            } else {
-                Missing::Directory(DIRECTORY_MODE)
-            };
+            let missing = if last { self.missing } else { Missing::Directory(DIRECTORY_MODE) };
             if !make(dir, name, missing)? {
                 // A dangling link, or somebody was faster.
                 match self.replace_link(dir, name, start, at) {
@@ -252,36 +248,40 @@ impl Init {
 
     /// Looks a path up below the root and makes what is missing, directories on the way with mode
     /// 0755. A dangling link is followed within the root, and what it names is made.
-    ///
-    /// The second value tells whether the last name was made in [`Self::parent`], so that nothing
-    /// mounted there can hide that directory.
     #[inline(never)]
     pub fn ensure(
         &mut self,
         path: &'static CStr,
         missing: Missing,
         resolve: u64,
-    ) -> Found<(Fd, bool)> {
+    ) -> Found<(Fd, Origin)> {
         let parts = split(path);
-        if let Some((directory, name)) = parts {
-            if self.kept(directory, resolve) {
-                if let Some(fd) = self.make_here(name, missing)? {
-                    return Ok((fd, true));
-                }
-            }
+        if let Some((directory, name)) = parts
+            && self.kept(directory, resolve)
+            && let Some(fd) = self.make_here(name, missing)?
+        {
+            return Ok((fd, Origin::MadeHere));
         }
-        match self.look_up(path, O_PATH, resolve) {
+        // Most targets are plain, and then it is known what they cannot be.
+        let plain = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+        let mut found = self.look_up(path, O_PATH, plain);
+        if let Ok(fd) = found {
+            return Ok((fd, Origin::Plain));
+        }
+        if found == Err(Errno(EXDEV)) || found == Err(Errno(ELOOP)) {
+            found = self.look_up(path, O_PATH, resolve);
+        }
+        match found {
             Err(Errno(ENOENT)) => {}
-            other => return Ok((other?, false)),
+            other => return Ok((other?, Origin::Found)),
         }
-        if let Some((directory, name)) = parts {
-            if self.open_parent(directory, resolve)? {
-                if let Some(fd) = self.make_here(name, missing)? {
-                    return Ok((fd, true));
-                }
-            }
+        if let Some((directory, name)) = parts
+            && self.open_parent(directory, resolve)?
+            && let Some(fd) = self.make_here(name, missing)?
+        {
+            return Ok((fd, Origin::MadeHere));
         }
-        Ok((self.walk(path.to_bytes(), missing, resolve)?, false))
+        Ok((self.walk(path.to_bytes(), missing, resolve)?, Origin::Made))
     }
 
     /// Makes `name` in the kept directory; `None` if something is there.
@@ -303,38 +303,34 @@ impl Init {
     fn open_parent(&mut self, directory: &'static [u8], resolve: u64) -> sys::Result<bool> {
         let mut text = Text::new();
         text.push(directory)?;
-        match self.look_up(text.as_c_str(), O_PATH | O_DIRECTORY, resolve) {
+        let flags = O_PATH | O_DIRECTORY;
+        let mut used = resolve | RESOLVE_NO_SYMLINKS;
+        let mut found = self.look_up(text.as_c_str(), flags, used);
+        if found == Err(Errno(ELOOP)) && used != resolve {
+            used = resolve;
+            found = self.look_up(text.as_c_str(), flags, used);
+        }
+        match found {
             Err(Errno(ENOENT)) => Ok(false),
             other => {
-                self.keep_parent(directory, other?, resolve);
+                self.keep_parent(directory, other?, used);
                 Ok(true)
             }
         }
     }
 
-    fn keep_parent(&mut self, path: &'static [u8], fd: Fd, resolve: u64) {
+    pub fn keep_parent(&mut self, path: &'static [u8], fd: Fd, resolve: u64) {
         if self.parent.fd >= 0 {
             self.done_with(self.parent.fd);
         }
-        self.parent = Parent {
-            path,
-            fd,
-            resolve,
-            plain: None,
-        };
+        self.parent = Parent { path, fd, resolve, plain: None };
     }
 
     #[inline(never)]
     fn walk(&mut self, path: &[u8], missing: Missing, resolve: u64) -> Found<Fd> {
         let mut text = Text::new();
         text.push(path)?;
-        Walk {
-            root: self.root()?,
-            resolve,
-            missing: settle(missing)?,
-            text: &mut text,
-        }
-        .run()
+        Walk { root: self.root()?, resolve, missing: settle(missing)?, text: &mut text }.run()
     }
 
     /// The directory of `path`, made if it is missing, and the last name.
@@ -364,9 +360,5 @@ fn settle(missing: Missing) -> sys::Result<Missing> {
         return Ok(missing);
     };
     let mode = u32::from(sys::stat(tree)?.mode);
-    Ok(if mode & S_IFMT == S_IFDIR {
-        Missing::Directory(DIRECTORY_MODE)
-    } else {
-        Missing::File
-    })
+    Ok(if mode & S_IFMT == S_IFDIR { Missing::Directory(DIRECTORY_MODE) } else { Missing::File })
 }

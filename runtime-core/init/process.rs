@@ -42,9 +42,7 @@ impl Init {
     }
 
     pub fn domainname(name: &'static CStr) -> Result {
-        sys::setdomainname(name)
-            .about(Op::Domainname, name)
-            .map(|_| ())
+        sys::setdomainname(name).about(Op::Domainname, name).map(|_| ())
     }
 
     pub fn keyring(name: &'static CStr) -> Result {
@@ -58,6 +56,9 @@ impl Init {
 
     #[inline(never)]
     pub fn working_directory(&mut self, path: &'static CStr, create: bool) -> Result {
+        if self.at_root && path == c"/" {
+            return Ok(());
+        }
         let directory = match self.look_up(path, O_PATH | O_DIRECTORY, 0) {
             Err(Errno(ENOENT)) if create => {
                 let made = self.ensure(path, Missing::Directory(0o755), 0);
@@ -65,6 +66,7 @@ impl Init {
             }
             other => other.about(Op::Chdir, path)?,
         };
+        self.at_root = false;
         sys::fchdir(directory).about(Op::Chdir, path)?;
         let mut buffer = sys::buffer::<PATH_MAX>();
         // The kernel puts "(unreachable)" in front of what is outside.
@@ -87,12 +89,8 @@ impl Init {
             Err(errno) => return Err(errno).during(Op::SetGroups),
         }
         let detail = |id: u32| move |failure: Failure| failure.with_detail(u64::from(id));
-        sys::setresgid(gid)
-            .during(Op::SetGroup)
-            .map_err(detail(gid))?;
-        sys::setresuid(uid)
-            .during(Op::SetUser)
-            .map_err(detail(uid))?;
+        sys::setresgid(gid).during(Op::SetGroup).map_err(detail(gid))?;
+        sys::setresuid(uid).during(Op::SetUser).map_err(detail(uid))?;
         self.owner = (uid, gid);
         self.asked.ids = Some((uid, gid));
         Ok(())
@@ -117,11 +115,7 @@ impl Init {
             self.drop_bounding(wanted.bounding, wanted.last)?;
         }
         let [effective, permitted, inheritable] = wanted.sets;
-        let admin = if wanted.keep_admin {
-            1 << CAP_SYS_ADMIN
-        } else {
-            0
-        };
+        let admin = if wanted.keep_admin { 1 << CAP_SYS_ADMIN } else { 0 };
         let sets = [effective | admin, permitted | admin, inheritable];
         sys::capset(sets).during(Op::Capset)?;
         self.asked.capabilities = Some(sets);
@@ -133,23 +127,18 @@ impl Init {
         }
         for bit in members(wanted.ambient, 63) {
             let raised = sys::prctl(abi::PR_CAP_AMBIENT, abi::PR_CAP_AMBIENT_RAISE, bit);
-            raised
-                .during(Op::Ambient)
-                .map_err(|failure| failure.with_detail(u64::from(bit)))?;
+            raised.during(Op::Ambient).map_err(|failure| failure.with_detail(u64::from(bit)))?;
         }
         Ok(())
     }
 
     pub fn no_new_privileges() -> Result {
-        sys::prctl(abi::PR_SET_NO_NEW_PRIVS, 1, 0)
-            .during(Op::NoNewPrivileges)
-            .map(|_| ())
+        sys::prctl(abi::PR_SET_NO_NEW_PRIVS, 1, 0).during(Op::NoNewPrivileges).map(|_| ())
     }
 
     pub fn limit(resource: u32, soft: u64, hard: u64) -> Result {
         let set = sys::set_limit(resource, soft, hard).during(Op::Rlimit);
-        set.map(|_| ())
-            .map_err(|failure| failure.with_detail(u64::from(resource)))
+        set.map(|_| ()).map_err(|failure| failure.with_detail(u64::from(resource)))
     }
 
     /// Reads back what was set and refuses a difference.
@@ -161,23 +150,14 @@ impl Init {
             Err(Failure::new(Op::Verify, EPERM).with_detail(u64::from(what as u32)))
         };
         if let Some((uid, gid)) = self.asked.ids {
-            same(
-                Verified::Uid,
-                sys::getresuid().during(Op::Verify)? == [uid; 3],
-            )?;
-            same(
-                Verified::Gid,
-                sys::getresgid().during(Op::Verify)? == [gid; 3],
-            )?;
+            same(Verified::Uid, sys::getresuid().during(Op::Verify)? == [uid; 3])?;
+            same(Verified::Gid, sys::getresgid().during(Op::Verify)? == [gid; 3])?;
         }
         if let Some(groups) = self.asked.groups {
             same(Verified::Groups, has_groups(groups)?)?;
         }
         if let Some(sets) = self.asked.capabilities {
-            same(
-                Verified::Capabilities,
-                sys::capget().during(Op::Verify)? == sets,
-            )?;
+            same(Verified::Capabilities, sys::capget().during(Op::Verify)? == sets)?;
         }
         let set = sys::prctl(abi::PR_GET_NO_NEW_PRIVS, 0, 0).during(Op::Verify)?;
         same(Verified::NoNewPrivileges, !no_new_privileges || set == 1)
@@ -211,8 +191,5 @@ fn has_groups(groups: Numbers<'static>) -> Result<bool> {
 /// The two 32-bit numbers of a word, in the order of memory.
 fn halves(word: usize) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-    [
-        u32::from_ne_bytes([a, b, c, d]),
-        u32::from_ne_bytes([e, f, g, h]),
-    ]
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }

@@ -24,18 +24,13 @@ impl Init {
             return Ok(self.procfs);
         }
         let options = List::new(b"").ok_or(Errno(EINVAL)).during(Op::Decode)?;
-        let made = new_filesystem(&Filesystem {
-            kind: c"proc",
-            source: c"",
-            options,
-            attributes: 0,
-        });
+        let made =
+            new_filesystem(&Filesystem { kind: c"proc", source: c"", options, attributes: 0 });
         self.procfs = match made {
             Err(failure) if failure.errno() == EPERM => {
                 let flags = O_PATH | O_DIRECTORY;
-                let fd = self
-                    .look_up(c"/proc", flags, RESOLVE_NO_SYMLINKS)
-                    .about(Op::Open, c"/proc")?;
+                let fd =
+                    self.look_up(c"/proc", flags, RESOLVE_NO_SYMLINKS).about(Op::Open, c"/proc")?;
                 if sys::filesystem(fd).about(Op::Statfs, c"/proc")? != PROC_SUPER_MAGIC {
                     return Err(Errno(EINVAL)).about(Op::WrongFilesystem, c"/proc");
                 }
@@ -68,11 +63,7 @@ impl Init {
 
     fn write_proc(&mut self, path: &mut Text, name: &'static CStr, value: &'static CStr) -> Result {
         // RESOLVE_BENEATH holds the path below the procfs, not below the part of it that is meant.
-        if name
-            .to_bytes()
-            .split(|&byte| byte == b'/')
-            .any(|part| part == b"..")
-        {
+        if name.to_bytes().split(|&byte| byte == b'/').any(|part| part == b"..") {
             return Err(Errno(EINVAL)).about(Op::Open, name);
         }
         let procfs = self.own_procfs()?;

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::abi::{self, EINVAL, EPROTO, PATH_MAX};
-use crate::init::Init;
+use crate::init::{Init, Kind};
 use crate::program::{Op, Program, Slot};
 use crate::report::{Attempt as _, Failure, Result, receive};
 use crate::start::close_all_but;
@@ -16,18 +16,14 @@ pub fn number(text: &CStr) -> Option<u32> {
         return None;
     }
     digits.iter().try_fold(0u32, |sum, digit| {
-        let digit = u32::from(*digit)
-            .checked_sub(u32::from(b'0'))
-            .filter(|&digit| digit < 10)?;
+        let digit = u32::from(*digit).checked_sub(u32::from(b'0')).filter(|&digit| digit < 10)?;
         Some(sum * 10 + digit)
     })
 }
 
 /// The value of a hexadecimal line of /proc/self/status.
 fn status_line(status: &[u8], name: &[u8]) -> Option<u64> {
-    let line = status
-        .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(name))?;
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
     let digits = line.strip_prefix(b"\t")?;
     digits.iter().try_fold(0u64, |sum, &digit| {
         let value = match digit {
@@ -116,7 +112,7 @@ impl Init {
             *program = Some(self.map_program(fd)?);
             return Ok(());
         }
-        self.fill_slot(Slot(*filled), fd)?;
+        self.fill_slot(Slot(*filled), fd, Kind::Unknown)?;
         *filled += 1;
         Ok(())
     }
@@ -125,9 +121,7 @@ impl Init {
     fn map_program(&mut self, fd: Fd) -> Result<Program<'static>> {
         let length = sys::size(fd).during(Op::Map)?;
         self.bytes = sys::map_file(fd, length).during(Op::Map)?;
-        let program = Program::decode(self.bytes)
-            .ok_or(Errno(EINVAL))
-            .during(Op::Decode)?;
+        let program = Program::decode(self.bytes).ok_or(Errno(EINVAL)).during(Op::Decode)?;
         self.slots = program.slots;
         Ok(program)
     }

@@ -153,10 +153,7 @@ impl Init {
     /// Tells the library, whatever comes of it.
     #[inline(never)]
     pub fn report_failure(&self, step: u32, failure: Failure) {
-        let mut words = Words {
-            bytes: [0; REPORT_TEXT],
-            length: 0,
-        };
+        let mut words = Words { bytes: [0; REPORT_TEXT], length: 0 };
         words.push(PARTICULARS.text());
         let log = PARTICULARS.log.load(Relaxed);
         if log >= 0 {
@@ -175,13 +172,7 @@ impl Init {
 
     /// Sends a report that is no failure, with a descriptor unless it is -1.
     pub fn report(&self, tag: u32, detail: u64, fd: Fd) -> Result {
-        let report = Report {
-            tag,
-            step: self.step,
-            op: 0,
-            errno: 0,
-            detail,
-        };
+        let report = Report { tag, step: self.step, op: 0, errno: 0, detail };
         match sys::send(self.channel, [&report.to_bytes(), &[]], fd) {
             Ok(_) => Ok(()),
             Err(Errno(errno)) => Err(Failure::new(Op::Send, errno)),

@@ -1,10 +1,11 @@
 //! Goes through the steps.
 
 use crate::abi::{self, EINVAL, MountAttr};
+use crate::attach::Attachment;
 use crate::device::Node;
 use crate::hook::Hook;
 use crate::init::Init;
-use crate::mount::{Attachment, Filesystem};
+use crate::mount::Filesystem;
 use crate::process::Capabilities;
 use crate::program::{Gate, Op, Report, Step};
 use crate::report::{Attempt as _, Failure, Result, receive};
@@ -47,11 +48,9 @@ impl Init {
     fn step(&mut self, step: &Step<'static>) -> Result {
         match *step {
             Step::Gate { gate } => self.gate(gate),
-            Step::AwaitStart {
-                listener,
-                peer_uid,
-                keep,
-            } => self.await_start(listener, peer_uid, keep),
+            Step::AwaitStart { listener, peer_uid, keep } => {
+                self.await_start(listener, peer_uid, keep)
+            }
             Step::Respawn {} => self.respawn(),
             Step::Join { namespace, kinds } => self.join(namespace, kinds),
             Step::Unshare { kinds } => self.unshare(kinds),
@@ -64,39 +63,16 @@ impl Init {
     fn mount_step(&mut self, step: &Step<'static>) -> Result {
         match *step {
             Step::Propagation { propagation } => self.propagation(propagation),
-            Step::OpenTree {
-                slot,
-                path,
-                recursive,
-            } => self.open_tree(slot, path, recursive),
-            Step::NewFilesystem {
-                slot,
-                kind,
-                source,
-                options,
-                attributes,
-                otherwise,
-            } => {
-                let new = Filesystem {
-                    kind,
-                    source,
-                    options,
-                    attributes,
-                };
+            Step::OpenTree { slot, path, recursive } => self.open_tree(slot, path, recursive),
+            Step::NewFilesystem { slot, kind, source, options, attributes, otherwise } => {
+                let new = Filesystem { kind, source, options, attributes };
                 self.filesystem(slot, &new, otherwise)
             }
-            Step::Root {
-                tree,
-                path,
-                propagation,
-            } => self.enter_root(tree, path, propagation),
+            Step::Root { tree, path, propagation } => self.enter_root(tree, path, propagation),
             Step::Attach { slot, target, .. } => self.attach(slot, target, &attachment(step)),
-            Step::Reattribute {
-                target,
-                set,
-                clear,
-                recursive,
-            } => self.reattribute(target, &change(set, clear), recursive),
+            Step::Reattribute { target, set, clear, recursive } => {
+                self.reattribute(target, &change(set, clear), recursive)
+            }
             _ => self.root_step(step),
         }
     }
@@ -105,26 +81,14 @@ impl Init {
         match *step {
             Step::Directory { path, mode } => self.directory(path, mode),
             Step::Symlink { target, path } => self.symlink(target, path),
-            Step::Device {
-                path,
-                mode,
-                major,
-                minor,
-                uid,
-                gid,
-            } => self.device(&Node {
-                path,
-                mode,
-                number: (major, minor),
-                owner: (uid, gid),
-            }),
+            Step::Device { path, mode, major, minor, uid, gid } => {
+                self.device(&Node { path, mode, number: (major, minor), owner: (uid, gid) })
+            }
             Step::ReplaceBySymlink { target, path } => self.replace_by_symlink(target, path),
             Step::RunHook { .. } => self.hook_step(step),
-            Step::Pivot {
-                pivot,
-                propagation,
-                recursive,
-            } => self.pivot(pivot, propagation, recursive),
+            Step::Pivot { pivot, propagation, recursive } => {
+                self.pivot(pivot, propagation, recursive)
+            }
             Step::Chroot {} => self.chroot(),
             Step::ReadonlyRoot {} => self.readonly_root(),
             Step::ReadonlyPath { path } => self.readonly_path(path),
@@ -134,16 +98,8 @@ impl Init {
     }
 
     fn hook_step(&mut self, step: &Step<'static>) -> Result {
-        let Step::RunHook {
-            path,
-            args,
-            env,
-            timeout_ms,
-            state_head,
-            state_tail,
-            output,
-            outside,
-        } = *step
+        let Step::RunHook { path, args, env, timeout_ms, state_head, state_tail, output, outside } =
+            *step
         else {
             return Err(Failure::new(Op::Decode, EINVAL));
         };
@@ -161,17 +117,8 @@ impl Init {
 
     fn process_step(&mut self, step: &Step<'static>) -> Result {
         match *step {
-            Step::Stdio {
-                stdin,
-                stdout,
-                stderr,
-            } => self.stdio([stdin, stdout, stderr]),
-            Step::Console {
-                uid,
-                rows,
-                columns,
-                bind,
-            } => self.console(uid, (rows, columns), bind),
+            Step::Stdio { stdin, stdout, stderr } => self.stdio([stdin, stdout, stderr]),
+            Step::Console { uid, rows, columns, bind } => self.console(uid, (rows, columns), bind),
             Step::Hostname { name } => Self::hostname(name),
             Step::Domainname { name } => Self::domainname(name),
             Step::Sysctl { key, value } => self.sysctl(key, value),
@@ -189,11 +136,7 @@ impl Init {
             Step::Home { uid } => self.home(uid),
             Step::ReceiveFilter {} => self.receive_filter(),
             Step::Verify { no_new_privileges } => self.verify(no_new_privileges),
-            Step::Rlimit {
-                resource,
-                soft,
-                hard,
-            } => Self::limit(resource, soft, hard),
+            Step::Rlimit { resource, soft, hard } => Self::limit(resource, soft, hard),
             Step::LoadFilter {} => self.load_filter(),
             Step::Execute { args, env } => self.execute(args, env),
             _ => self.capability_step(step),
@@ -224,11 +167,7 @@ impl Init {
 }
 
 fn change(set: u64, clear: u64) -> MountAttr {
-    MountAttr {
-        set,
-        clear,
-        ..MountAttr::default()
-    }
+    MountAttr { set, clear, ..MountAttr::default() }
 }
 
 /// The changes of [`Step::Attach`]: the propagation goes with the one that reaches as far.
@@ -253,11 +192,7 @@ fn attachment(step: &Step<'static>) -> Attachment {
     {
         attachment.own = change(set, clear);
         attachment.whole = change(set_recursive, clear_recursive);
-        let reach = if propagation_recursive {
-            &mut attachment.whole
-        } else {
-            &mut attachment.own
-        };
+        let reach = if propagation_recursive { &mut attachment.whole } else { &mut attachment.own };
         reach.propagation = propagation;
         attachment.over_proc = over_proc;
         attachment.no_symlink = no_symlink;

@@ -35,10 +35,10 @@ pub fn close_all_but(kept: &[Fd], first: u32) -> sys::Result<()> {
 fn sort(numbers: &mut [Fd]) {
     for end in 1..numbers.len() {
         for at in (1..=end).rev() {
-            if let Some([low, high]) = numbers.get_mut(at - 1..=at) {
-                if *low > *high {
-                    core::mem::swap(low, high);
-                }
+            if let Some([low, high]) = numbers.get_mut(at - 1..=at)
+                && *low > *high
+            {
+                core::mem::swap(low, high);
             }
         }
     }
@@ -97,18 +97,12 @@ impl Init {
         let bytes = name.to_bytes();
         if bytes.contains(&b'/') {
             check(name).about(Op::Lookup, name)?;
-            self.executable = Some(Executable {
-                name,
-                directory: None,
-            });
+            self.executable = Some(Executable { name, directory: None });
             return Ok(());
         }
         if !bytes.is_empty() {
             for directory in path.to_bytes().split(|&byte| byte == b':') {
-                let found = Executable {
-                    name,
-                    directory: Some(directory),
-                };
+                let found = Executable { name, directory: Some(directory) };
                 let mut text = Text::new();
                 if candidate(&mut text, found).is_ok_and(|path| check(path).is_ok()) {
                     self.executable = Some(found);

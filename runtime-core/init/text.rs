@@ -14,10 +14,7 @@ pub struct Text {
 
 impl Text {
     pub const fn new() -> Self {
-        Self {
-            bytes: sys::buffer(),
-            length: 0,
-        }
+        Self { bytes: sys::buffer(), length: 0 }
     }
 
     /// Appends bytes, which hold no NUL.

@@ -8,11 +8,7 @@ use crate::abi::{AT_EACCESS, OpenHow, Statx};
 
 /// `openat2`, once. `O_CLOEXEC` is always set.
 pub fn openat2(dir: Fd, path: &CStr, flags: u64, resolve: u64) -> Result<Fd> {
-    let how = OpenHow {
-        flags: flags | crate::abi::O_CLOEXEC,
-        mode: 0,
-        resolve,
-    };
+    let how = OpenHow { flags: flags | crate::abi::O_CLOEXEC, mode: 0, resolve };
     call!(OPENAT2, dir, path, &raw const how, size_of::<OpenHow>()).map(small)
 }
 

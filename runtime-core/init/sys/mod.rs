@@ -1,5 +1,12 @@
 //! The system calls that the steps use: each retried on `EINTR`, each with typed arguments.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::wildcard_imports,
+    reason = "what goes into registers and comes out of them; the module is one interface"
+)]
+
 #[cfg(target_arch = "x86_64")]
 #[path = "x86_64.rs"]
 mod arch;
@@ -96,6 +103,7 @@ fn retry_six(number: usize, args: [usize; 6]) -> isize {
 
 /// As [`retry_six`]; so few arguments stay in registers.
 #[inline(never)]
+#[allow(clippy::too_many_arguments, reason = "as many as fit into registers")]
 fn retry(a: usize, b: usize, c: usize, d: usize, e: usize, number: usize) -> isize {
     retry_six(number, [a, b, c, d, e, 0])
 }

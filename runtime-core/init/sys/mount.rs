@@ -39,15 +39,7 @@ pub fn clone_tree(dir: Fd, path: &CStr, flags: u32) -> Result<Fd> {
 pub fn clone_tree_with(fd: Fd, flags: u32, attributes: &MountAttr) -> Result<Fd> {
     let flags = flags | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
     let attributes: *const MountAttr = attributes;
-    call!(
-        OPEN_TREE_ATTR,
-        fd,
-        c"",
-        flags,
-        attributes,
-        size_of::<MountAttr>()
-    )
-    .map(small)
+    call!(OPEN_TREE_ATTR, fd, c"", flags, attributes, size_of::<MountAttr>()).map(small)
 }
 
 /// Attaches the detached tree `from` on top of what `to` is.
@@ -59,14 +51,7 @@ pub fn move_mount(from: Fd, to: Fd) -> Result<usize> {
 pub fn mount_setattr(dir: Fd, path: &CStr, flags: u32, attributes: &MountAttr) -> Result<usize> {
     let flags = flags | empty(path);
     let attributes: *const MountAttr = attributes;
-    call!(
-        MOUNT_SETATTR,
-        dir,
-        path,
-        flags,
-        attributes,
-        size_of::<MountAttr>()
-    )
+    call!(MOUNT_SETATTR, dir, path, flags, attributes, size_of::<MountAttr>())
 }
 
 pub fn pivot_root(new: &CStr, old: &CStr) -> Result<usize> {

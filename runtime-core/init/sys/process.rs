@@ -72,13 +72,7 @@ pub fn default_signal(signal: u32) -> Result<usize> {
 /// Blocks no signal.
 pub fn unblock_signals() -> Result<usize> {
     let none = 0u64;
-    call!(
-        RT_SIGPROCMASK,
-        abi::SIG_SETMASK,
-        &raw const none,
-        0usize,
-        8usize
-    )
+    call!(RT_SIGPROCMASK, abi::SIG_SETMASK, &raw const none, 0usize, 8usize)
 }
 
 pub fn setns(fd: Fd, kinds: u32) -> Result<usize> {
@@ -110,40 +104,24 @@ pub fn setresuid(uid: u32) -> Result<usize> {
 pub fn getresgid() -> Result<[u32; 3]> {
     let mut ids = [0u32; 3];
     let [real, effective, saved] = &mut ids;
-    call!(
-        GETRESGID,
-        &raw mut *real,
-        &raw mut *effective,
-        &raw mut *saved
-    )?;
+    call!(GETRESGID, &raw mut *real, &raw mut *effective, &raw mut *saved)?;
     Ok(ids)
 }
 
 pub fn getresuid() -> Result<[u32; 3]> {
     let mut ids = [0u32; 3];
     let [real, effective, saved] = &mut ids;
-    call!(
-        GETRESUID,
-        &raw mut *real,
-        &raw mut *effective,
-        &raw mut *saved
-    )?;
+    call!(GETRESUID, &raw mut *real, &raw mut *effective, &raw mut *saved)?;
     Ok(ids)
 }
 
 /// The supplementary groups, written to the buffer; how many there are.
 pub fn getgroups(buffer: &mut [usize]) -> Result<usize> {
-    call!(
-        GETGROUPS,
-        buffer.len().saturating_mul(2),
-        buffer.as_mut_ptr()
-    )
+    call!(GETGROUPS, buffer.len().saturating_mul(2), buffer.as_mut_ptr())
 }
 
-const HEADER: CapabilityHeader = CapabilityHeader {
-    version: abi::LINUX_CAPABILITY_VERSION_3,
-    pid: 0,
-};
+const HEADER: CapabilityHeader =
+    CapabilityHeader { version: abi::LINUX_CAPABILITY_VERSION_3, pid: 0 };
 
 /// The three sets: effective, permitted, inheritable.
 pub fn capget() -> Result<[u64; 3]> {
@@ -200,11 +178,5 @@ pub fn seccomp(filter: &[u8], flags: u32) -> Result<Fd> {
         length: u16::try_from(filter.len() / 8).unwrap_or(0),
         filter: filter.as_ptr().expose_provenance(),
     };
-    call!(
-        SECCOMP,
-        abi::SECCOMP_SET_MODE_FILTER,
-        flags,
-        &raw const program
-    )
-    .map(small)
+    call!(SECCOMP, abi::SECCOMP_SET_MODE_FILTER, flags, &raw const program).map(small)
 }

@@ -14,21 +14,15 @@ const RIGHTS_HEAD: usize = 16;
 /// Sends the parts as one message, with a descriptor unless it is -1.
 #[inline(never)]
 pub fn send(socket: Fd, parts: [&[u8]; 2], fd: Fd) -> Result<usize> {
-    let vector = parts.map(|part| Iovec {
-        base: part.as_ptr().expose_provenance(),
-        length: part.len(),
-    });
+    let vector =
+        parts.map(|part| Iovec { base: part.as_ptr().expose_provenance(), length: part.len() });
     let rights = Rights {
         length: RIGHTS_HEAD + size_of::<Fd>(),
         level: SOL_SOCKET,
         kind: SCM_RIGHTS,
         fds: one(fd),
     };
-    let control = if fd < 0 {
-        0
-    } else {
-        (&raw const rights).expose_provenance()
-    };
+    let control = if fd < 0 { 0 } else { (&raw const rights).expose_provenance() };
     let message = Message {
         name: 0,
         name_length: 0,
@@ -52,10 +46,8 @@ fn one(fd: Fd) -> [Fd; 250] {
 /// length of the message, 0 if the other end is closed.
 #[inline(never)]
 pub fn receive(socket: Fd, buffer: &mut [u8], mut each: impl FnMut(Fd)) -> Result<usize> {
-    let vector = Iovec {
-        base: buffer.as_mut_ptr().expose_provenance(),
-        length: size_of_val(buffer),
-    };
+    let vector =
+        Iovec { base: buffer.as_mut_ptr().expose_provenance(), length: size_of_val(buffer) };
     let mut rights = MaybeUninit::<Rights>::uninit();
     let mut message = Message {
         name: 0,
@@ -103,14 +95,7 @@ pub fn peer_uid(socket: Fd) -> Result<u32> {
     let mut credentials = [0u32; 3];
     let mut length = 12u32;
     let target = credentials.as_mut_ptr();
-    call!(
-        GETSOCKOPT,
-        socket,
-        abi::SOL_SOCKET,
-        abi::SO_PEERCRED,
-        target,
-        &raw mut length
-    )?;
+    call!(GETSOCKOPT, socket, abi::SOL_SOCKET, abi::SO_PEERCRED, target, &raw mut length)?;
     // SAFETY: a live local of three words.
     Ok(unsafe { target.add(1).read_volatile() })
 }
@@ -119,24 +104,14 @@ pub fn peer_uid(socket: Fd) -> Result<u32> {
 pub fn loopback_up(socket: Fd) -> Result<usize> {
     let mut name = [0; 16];
     name[..2].copy_from_slice(b"lo");
-    let request = InterfaceFlags {
-        name,
-        flags: abi::IFF_UP | abi::IFF_RUNNING,
-        rest: [0; 22],
-    };
+    let request = InterfaceFlags { name, flags: abi::IFF_UP | abi::IFF_RUNNING, rest: [0; 22] };
     call!(IOCTL, socket, abi::SIOCSIFFLAGS, &raw const request)
 }
 
 /// A socket that serves only for interface requests. The unix family knows them too and is always
 /// there.
 pub fn request_socket() -> Result<Fd> {
-    call!(
-        SOCKET,
-        abi::AF_UNIX,
-        abi::SOCK_DGRAM | abi::SOCK_CLOEXEC,
-        0u32
-    )
-    .map(small)
+    call!(SOCKET, abi::AF_UNIX, abi::SOCK_DGRAM | abi::SOCK_CLOEXEC, 0u32).map(small)
 }
 
 /// Lets the other end of a terminal be opened.
@@ -152,12 +127,7 @@ pub fn terminal_peer(master: Fd) -> Result<Fd> {
 }
 
 pub fn window_size(terminal: Fd, rows: u16, columns: u16) -> Result<usize> {
-    let size = WindowSize {
-        rows,
-        columns,
-        width: 0,
-        height: 0,
-    };
+    let size = WindowSize { rows, columns, width: 0, height: 0 };
     call!(IOCTL, terminal, abi::TIOCSWINSZ, &raw const size)
 }
 
@@ -170,11 +140,7 @@ pub fn control_terminal(terminal: Fd) -> Result<usize> {
 /// descriptor of -1 is ignored. The time goes on where a signal interrupts the call: the kernel
 /// writes what remains back.
 pub fn poll(fds: [(Fd, i16); 2], milliseconds: Option<u64>) -> Result<[i16; 2]> {
-    let mut set = fds.map(|(fd, events)| PollFd {
-        fd,
-        events,
-        revents: 0,
-    });
+    let mut set = fds.map(|(fd, events)| PollFd { fd, events, revents: 0 });
     let total = milliseconds.unwrap_or(0);
     let mut time = Timespec {
         seconds: i64::try_from(total / 1000).unwrap_or(i64::MAX),

@@ -59,9 +59,7 @@ pub struct Numbers<'a>(pub &'a [u8]);
 impl<'a> Numbers<'a> {
     /// The numbers in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<'a> {
-        self.0
-            .chunks_exact(4)
-            .filter_map(|chunk| Some(u32::from_ne_bytes(chunk.try_into().ok()?)))
+        self.0.chunks_exact(4).filter_map(|chunk| Some(u32::from_ne_bytes(chunk.try_into().ok()?)))
     }
 
     /// How many numbers there are.

@@ -16,10 +16,7 @@
 //! arrive with the first messages; the others are filled by steps ([`Step::OpenTree`],
 //! [`Step::NewFilesystem`]).
 
-#![allow(
-    unreachable_pub,
-    reason = "this module is also compiled into the init program"
-)]
+#![allow(unreachable_pub, reason = "this module is also compiled into the init program")]
 
 mod field;
 mod report;
@@ -66,12 +63,7 @@ impl<'a> Program<'a> {
         if received > slots || slots as usize > MAX_SLOTS {
             return None;
         }
-        Some(Self {
-            received,
-            slots,
-            count,
-            steps: input,
-        })
+        Some(Self { received, slots, count, steps: input })
     }
 
     /// The steps in order; a malformed one is `None`, once, and ends the walk.
@@ -126,9 +118,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let steps = [
-            Step::Gate {
-                gate: Gate::Mapped as u32,
-            },
+            Step::Gate { gate: Gate::Mapped as u32 },
             Step::NewFilesystem {
                 slot: Slot(3),
                 kind: c"tmpfs",
@@ -137,11 +127,7 @@ mod tests {
                 attributes: 6,
                 otherwise: c"",
             },
-            Step::User {
-                uid: 1,
-                gid: 2,
-                groups: Numbers(&[0; 8]),
-            },
+            Step::User { uid: 1, gid: 2, groups: Numbers(&[0; 8]) },
             Step::Respawn {},
         ];
         let mut encoder = Encoder::default();
@@ -169,13 +155,7 @@ mod tests {
 
     #[test]
     fn a_report_survives_the_socket() {
-        let report = Report {
-            tag: 2,
-            step: 7,
-            op: Op::Fsmount as u32,
-            errno: 1,
-            detail: 1 << 40,
-        };
+        let report = Report { tag: 2, step: 7, op: Op::Fsmount as u32, errno: 1, detail: 1 << 40 };
         let mut bytes = report.to_bytes().to_vec();
         bytes.extend_from_slice(b"why");
         assert_eq!(Report::from_bytes(&bytes), Some((report, &b"why"[..])));

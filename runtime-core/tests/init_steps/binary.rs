@@ -126,44 +126,28 @@ fn constants_are_those_of_libc() {
         KEYCTL_SETPERM,
     );
     same!(KEYCTL_JOIN_SESSION_KEYRING);
+    assert_eq!(u64::try_from(abi::AT_EUID), Ok(libc::AT_EUID));
+    assert_eq!(u64::try_from(abi::AT_EGID), Ok(libc::AT_EGID));
     assert_eq!(abi::PATH_MAX, usize::try_from(libc::PATH_MAX).unwrap());
     assert_eq!(abi::LAST_SIGNAL, u32::try_from(libc::SIGRTMAX()).unwrap());
-    assert_eq!(
-        abi::CAP_SYS_ADMIN,
-        u32::from(caps::Capability::CAP_SYS_ADMIN.index())
-    );
+    assert_eq!(abi::CAP_SYS_ADMIN, u32::from(caps::Capability::CAP_SYS_ADMIN.index()));
 }
 
 #[test]
 fn layouts_are_those_of_libc() {
     assert_eq!(size_of::<abi::Statx>(), size_of::<libc::statx>());
-    assert_eq!(
-        offset_of!(abi::Statx, rdev_major),
-        offset_of!(libc::statx, stx_rdev_major)
-    );
-    assert_eq!(
-        offset_of!(abi::Statx, mode),
-        offset_of!(libc::statx, stx_mode)
-    );
-    assert_eq!(
-        offset_of!(abi::Statx, ino),
-        offset_of!(libc::statx, stx_ino)
-    );
+    assert_eq!(offset_of!(abi::Statx, rdev_major), offset_of!(libc::statx, stx_rdev_major));
+    assert_eq!(offset_of!(abi::Statx, mode), offset_of!(libc::statx, stx_mode));
+    assert_eq!(offset_of!(abi::Statx, ino), offset_of!(libc::statx, stx_ino));
     assert_eq!(size_of::<abi::OpenHow>(), size_of::<libc::open_how>());
     assert_eq!(size_of::<abi::MountAttr>(), size_of::<libc::mount_attr>());
     assert_eq!(size_of::<abi::Iovec>(), size_of::<libc::iovec>());
     assert_eq!(size_of::<abi::Message>(), size_of::<libc::msghdr>());
-    assert_eq!(
-        offset_of!(abi::Message, flags),
-        offset_of!(libc::msghdr, msg_flags)
-    );
+    assert_eq!(offset_of!(abi::Message, flags), offset_of!(libc::msghdr, msg_flags));
     assert_eq!(offset_of!(abi::Rights, fds), size_of::<libc::cmsghdr>());
     assert_eq!(size_of::<abi::PollFd>(), size_of::<libc::pollfd>());
     assert_eq!(size_of::<abi::Timespec>(), size_of::<libc::timespec>());
-    assert_eq!(
-        size_of::<abi::FilterProgram>(),
-        size_of::<libc::sock_fprog>()
-    );
+    assert_eq!(size_of::<abi::FilterProgram>(), size_of::<libc::sock_fprog>());
     assert_eq!(size_of::<abi::InterfaceFlags>(), size_of::<libc::ifreq>());
     assert_eq!(size_of::<abi::WindowSize>(), size_of::<libc::winsize>());
     assert_eq!(size_of::<libc::statfs>(), 120);
@@ -218,10 +202,7 @@ fn it_is_static() {
     let bytes = program();
     assert_eq!(bytes.get(..4), Some(&b"\x7fELF"[..]));
     let number = |at: usize, length: usize| {
-        bytes[at..at + length]
-            .iter()
-            .rev()
-            .fold(0usize, |sum, byte| sum << 8 | usize::from(*byte))
+        bytes[at..at + length].iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte))
     };
     // ET_EXEC, and no program header that names an interpreter or a dynamic section.
     assert_eq!(number(16, 2), 2);
@@ -229,27 +210,15 @@ fn it_is_static() {
     assert!(count > 0);
     for header in 0..count {
         let kind = number(table + header * size, 4);
-        assert!(
-            kind != 2 && kind != 3,
-            "program header {header} is of type {kind}"
-        );
+        assert!(kind != 2 && kind != 3, "program header {header} is of type {kind}");
     }
 }
 
 #[test]
 fn it_cannot_print_a_panic() {
     let bytes = program();
-    for text in [
-        "panicked",
-        "index out of bounds",
-        ".rs\0",
-        "overflow",
-        "unwrap",
-        "/src/",
-    ] {
-        let found = bytes
-            .windows(text.len())
-            .any(|part| part == text.as_bytes());
+    for text in ["panicked", "index out of bounds", ".rs\0", "overflow", "unwrap", "/src/"] {
+        let found = bytes.windows(text.len()).any(|part| part == text.as_bytes());
         assert!(!found, "{text:?} is inside");
     }
 }
@@ -260,32 +229,18 @@ fn its_sources_are_within_bounds() {
     let mut seen = 0;
     while let Some(path) = files.pop() {
         if path.is_dir() {
-            files.extend(
-                fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            files.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert!(
-            lines.len() <= 500,
-            "{}: {} lines",
-            path.display(),
-            lines.len()
-        );
+        assert!(lines.len() <= 500, "{}: {} lines", path.display(), lines.len());
         for (at, line) in lines.iter().enumerate() {
             let code = line.trim_start();
             let block = code.contains("unsafe {") && !code.starts_with("//");
             let reasons = lines[at.saturating_sub(4)..at].iter();
             let reason = reasons.filter(|line| line.contains("// SAFETY:")).count();
-            assert!(
-                !block || reason > 0,
-                "{}:{}: no reason",
-                path.display(),
-                at + 1
-            );
+            assert!(!block || reason > 0, "{}:{}: no reason", path.display(), at + 1);
         }
         seen += 1;
     }

@@ -8,14 +8,7 @@ use crate::harness::{Setup, failure, pivot, privileged, rootfs};
 use crate::program::{Op, Step};
 
 fn node(path: &CStr, mode: u32, minor: u32, owner: (u32, u32)) -> Step<'_> {
-    Step::Device {
-        path,
-        mode,
-        major: 1,
-        minor,
-        uid: owner.0,
-        gid: owner.1,
-    }
+    Step::Device { path, mode, major: 1, minor, uid: owner.0, gid: owner.1 }
 }
 
 #[test]
@@ -29,14 +22,8 @@ fn nodes_have_exactly_the_mode_and_owner() {
     setup.step(&node(c"/dev/null", libc::S_IFCHR | 0o666, 3, (0, 0)));
     setup.step(&node(c"/dev/odd", libc::S_IFCHR | 0o4751, 5, (1000, 7)));
     setup.step(&node(c"/dev/sub/fifo", libc::S_IFIFO | 0o622, 0, (3, 4)));
-    setup.step(&Step::Symlink {
-        target: c"/proc/self/fd",
-        path: c"/dev/fd",
-    });
-    setup.step(&Step::Directory {
-        path: c"/dev/directory",
-        mode: 0o1777,
-    });
+    setup.step(&Step::Symlink { target: c"/proc/self/fd", path: c"/dev/fd" });
+    setup.step(&Step::Directory { path: c"/dev/directory", mode: 0o1777 });
     pivot(&mut setup);
     setup.shell("cd /dev; stat -c '%n %a %u:%g %t:%T %F' * sub/*; readlink fd");
     let expected = "directory 1777 0:0 0:0 directory
@@ -117,37 +104,22 @@ fn links_of_the_image_are_not_followed() {
     let mut setup = Setup::caged(root.path());
     let step = setup.step(&node(c"/dev/null", libc::S_IFCHR | 0o666, 3, (0, 0)));
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Mknod, libc::EEXIST, "/dev/null")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Mknod, libc::EEXIST, "/dev/null"));
     // The directory is a link to the host.
     fs::remove_file(root.path().join("dev/null")).unwrap();
     fs::remove_dir(root.path().join("dev")).unwrap();
     symlink(outside.path(), root.path().join("dev")).unwrap();
     let mut setup = Setup::caged(root.path());
     setup.step(&node(c"/dev/null", libc::S_IFCHR | 0o666, 3, (0, 0)));
-    setup.step(&Step::ReplaceBySymlink {
-        target: c"pts/ptmx",
-        path: c"/dev/victim",
-    });
-    setup.step(&Step::Symlink {
-        target: c"x",
-        path: c"/dev/link",
-    });
-    setup.step(&Step::Directory {
-        path: c"/dev/directory",
-        mode: 0o755,
-    });
+    setup.step(&Step::ReplaceBySymlink { target: c"pts/ptmx", path: c"/dev/victim" });
+    setup.step(&Step::Symlink { target: c"x", path: c"/dev/link" });
+    setup.step(&Step::Directory { path: c"/dev/directory", mode: 0o755 });
     pivot(&mut setup);
     setup.shell("ls /dev/");
     assert_eq!(setup.prints(), "directory\nlink\nnull\nvictim\n");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "victim");
-    assert_eq!(
-        fs::metadata(&victim).unwrap().permissions().mode() & 0o7777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
 #[test]
@@ -160,25 +132,16 @@ fn ptmx_is_replaced_and_directories_are_not() {
     fs::create_dir(root.path().join("dev/directory")).unwrap();
     let mut setup = Setup::caged(root.path());
     for path in [c"/dev/ptmx", c"/dev/new"] {
-        setup.step(&Step::ReplaceBySymlink {
-            target: c"pts/ptmx",
-            path,
-        });
+        setup.step(&Step::ReplaceBySymlink { target: c"pts/ptmx", path });
     }
     // What exists is left alone.
-    setup.step(&Step::Symlink {
-        target: c"other",
-        path: c"/dev/ptmx",
-    });
+    setup.step(&Step::Symlink { target: c"other", path: c"/dev/ptmx" });
     pivot(&mut setup);
     setup.shell("readlink /dev/ptmx; readlink /dev/new");
     assert_eq!(setup.prints(), "pts/ptmx\npts/ptmx\n");
 
     let mut setup = Setup::caged(root.path());
-    let step = setup.step(&Step::ReplaceBySymlink {
-        target: c"x",
-        path: c"/dev/directory",
-    });
+    let step = setup.step(&Step::ReplaceBySymlink { target: c"x", path: c"/dev/directory" });
     let message = setup.fails();
     let expected = failure(step, Op::Unlink, libc::EISDIR, "/dev/directory");
     assert_eq!(message.failure(), expected);

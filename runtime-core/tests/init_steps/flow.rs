@@ -3,6 +3,7 @@
 use nix::sched::CloneFlags;
 
 use crate::harness::{Setup, privileged, rootfs};
+use crate::process::host_shell;
 use crate::program::{Gate, List, Op, Step};
 
 #[test]
@@ -14,17 +15,9 @@ fn a_payload_runs_in_its_root() {
     let mut setup = Setup::caged(root.path());
     setup.mount(c"proc", b"", c"/proc");
     setup.mount(c"tmpfs", b"mode=755\0size=65536k\0", c"/dev");
-    setup.mount(
-        c"devpts",
-        b"newinstance\0ptmxmode=0666\0mode=0620\0",
-        c"/dev/pts",
-    );
+    setup.mount(c"devpts", b"newinstance\0ptmxmode=0666\0mode=0620\0", c"/dev/pts");
     setup.mount(c"tmpfs", b"mode=1777\0", c"/dev/shm");
-    setup.step(&Step::Pivot {
-        pivot: true,
-        propagation: 0,
-        recursive: false,
-    });
+    setup.step(&Step::Pivot { pivot: true, propagation: 0, recursive: false });
     setup.shell("ls /; ls /dev; cat /proc/self/mounts | wc -l");
     let output = setup.prints();
     assert_eq!(output, "bin\ndev\netc\nproc\nsys\ntmp\npts\nshm\n5\n");
@@ -36,10 +29,8 @@ fn a_missing_program_is_an_error() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    let index = setup.step(&Step::FindExecutable {
-        name: c"no-such-program",
-        path: c"/usr/bin:/bin",
-    });
+    let index =
+        setup.step(&Step::FindExecutable { name: c"no-such-program", path: c"/usr/bin:/bin" });
     let failure = setup.fails();
     let expected = (index, Op::Lookup as u32, libc::ENOENT, "no-such-program");
     assert_eq!(failure.failure(), expected);
@@ -51,35 +42,14 @@ fn a_gate_waits_and_a_closed_socket_ends_it() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::Gate {
-        gate: Gate::Mapped as u32,
-    });
+    setup.step(&Step::Gate { gate: Gate::Mapped as u32 });
     let args = crate::harness::list(&["echo", "x"]);
-    setup.step(&Step::FindExecutable {
-        name: c"echo",
-        path: c"/bin",
-    });
-    setup.step(&Step::Execute {
-        args: List::new(&args).unwrap(),
-        env: List::new(b"").unwrap(),
-    });
+    setup.step(&Step::FindExecutable { name: c"echo", path: c"/bin" });
+    setup.step(&Step::Execute { args: List::new(&args).unwrap(), env: List::new(b"").unwrap() });
     let running = setup.start();
     running.expect_gate(Gate::Mapped);
     let (status, output) = running.end();
     assert_eq!((status.code(), output.as_str()), (Some(1), ""));
-}
-
-/// Executes a shell of the host.
-fn host_shell(setup: &mut Setup, script: &str) {
-    setup.step(&Step::FindExecutable {
-        name: c"sh",
-        path: c"/bin",
-    });
-    let args = crate::harness::list(&["sh", "-c", script]);
-    setup.step(&Step::Execute {
-        args: List::new(&args).unwrap(),
-        env: List::new(b"PATH=/bin:/usr/bin\0").unwrap(),
-    });
 }
 
 #[test]
@@ -89,10 +59,7 @@ fn the_payload_starts_clean() {
     }
     let mut setup = Setup::new(CloneFlags::empty());
     setup.ignore = vec![libc::SIGPIPE, libc::SIGUSR1, libc::SIGTERM];
-    host_shell(
-        &mut setup,
-        "grep -E 'Sig(Ign|Blk)' /proc/self/status; umask; cat /proc/$$/stat",
-    );
+    host_shell(&mut setup, "grep -E 'Sig(Ign|Blk)' /proc/self/status; umask; cat /proc/$$/stat");
     let running = setup.start();
     let pid = running.pid();
     assert!(running.receive().is_none());
@@ -122,20 +89,10 @@ fn only_the_payloads_descriptors_stay() {
     let mut setup = Setup::new(CloneFlags::empty());
     setup.keep = 2;
     // Two for the payload, and some that the caller has left open on both sides of the socket.
-    setup.inherit = vec![
-        (from, 3),
-        (from, 4),
-        (from, 5),
-        (from, 99),
-        (from, 101),
-        (from, 500),
-    ];
+    setup.inherit = vec![(from, 3), (from, 4), (from, 5), (from, 99), (from, 101), (from, 500)];
     let sent = setup.send(std::fs::File::open("/dev/null").unwrap().into());
     let _ = sent;
-    host_shell(
-        &mut setup,
-        "ls /proc/$$/fd; readlink /proc/$$/fd/3; readlink /proc/$$/fd/4",
-    );
+    host_shell(&mut setup, "ls /proc/$$/fd; readlink /proc/$$/fd/3; readlink /proc/$$/fd/4");
     assert_eq!(setup.prints(), "0\n1\n2\n3\n4\n/dev/zero\n/dev/zero\n");
 }
 
@@ -146,10 +103,7 @@ fn bytes_that_are_no_program_are_refused() {
     }
     let message = Setup::new(CloneFlags::empty()).fails();
     // No step at all: a program must end in the payload.
-    assert_eq!(
-        (message.report.op, message.report.errno),
-        (Op::Decode as u32, libc::EINVAL)
-    );
+    assert_eq!((message.report.op, message.report.errno), (Op::Decode as u32, libc::EINVAL));
 }
 
 #[test]
@@ -164,14 +118,7 @@ fn a_process_behind_the_first_gate_is_closed_to_its_user() {
         setup.step(&Step::Gate { gate: gate as u32 });
     }
     let reachable = std::process::Command::new("setpriv")
-        .args([
-            "--reuid",
-            "65533",
-            "--clear-groups",
-            "test",
-            "-r",
-            env!("CORACLE_INIT_PATH"),
-        ])
+        .args(["--reuid", "65533", "--clear-groups", "test", "-r", env!("CORACLE_INIT_PATH")])
         .status();
     if !reachable.is_ok_and(|status| status.success()) {
         eprintln!("skipped: the init program cannot be read by another user here");
@@ -179,11 +126,7 @@ fn a_process_behind_the_first_gate_is_closed_to_its_user() {
     }
     let running = setup.start();
     running.expect_gate(Gate::Mapped);
-    let owner = || {
-        std::fs::metadata(format!("/proc/{}/status", running.pid()))
-            .unwrap()
-            .uid()
-    };
+    let owner = || std::fs::metadata(format!("/proc/{}/status", running.pid())).unwrap().uid();
     assert_eq!(owner(), 65533);
     running.go(b"go");
     running.expect_gate(Gate::Mounted);

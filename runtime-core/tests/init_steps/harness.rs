@@ -49,12 +49,7 @@ impl Message {
     /// Step, operation, errno and text of a failure.
     pub fn failure(&self) -> (u32, u32, i32, &str) {
         assert_eq!(self.report.tag, Report::FAILED, "{self:?}");
-        (
-            self.report.step,
-            self.report.op,
-            self.report.errno,
-            &self.text,
-        )
+        (self.report.step, self.report.op, self.report.errno, &self.text)
     }
 }
 
@@ -90,9 +85,7 @@ impl Setup {
     /// A new mount namespace whose mounts are private.
     pub fn mounts() -> Self {
         let mut setup = Self::new(CloneFlags::CLONE_NEWNS);
-        setup.step(&Step::Propagation {
-            propagation: libc::MS_PRIVATE,
-        });
+        setup.step(&Step::Propagation { propagation: libc::MS_PRIVATE });
         setup
     }
 
@@ -101,11 +94,7 @@ impl Setup {
         let mut setup = Self::mounts();
         let tree = setup.send(clone_tree(root));
         let path = path_text(root);
-        setup.step(&Step::Root {
-            tree,
-            path: &path,
-            propagation: libc::MS_PRIVATE,
-        });
+        setup.step(&Step::Root { tree, path: &path, propagation: libc::MS_PRIVATE });
         setup
     }
 
@@ -146,10 +135,7 @@ impl Setup {
 
     /// Executes busybox's shell with this script.
     pub fn shell(&mut self, script: &str) {
-        self.step(&Step::FindExecutable {
-            name: c"/bin/busybox",
-            path: c"",
-        });
+        self.step(&Step::FindExecutable { name: c"/bin/busybox", path: c"" });
         let args = list(&["sh", "-c", script]);
         self.step(&Step::Execute {
             args: List::new(&args).unwrap(),
@@ -161,19 +147,12 @@ impl Setup {
     pub fn start(self) -> Running {
         let received = u32::try_from(self.fds.len()).unwrap();
         let bytes = self.encoder.finish(received, received + self.more);
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .unwrap();
         let mut command = Command::new(env!("CORACLE_INIT_PATH"));
         command.arg(CONTROL.to_string()).arg(self.keep.to_string());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut targets = vec![(theirs.as_raw_fd(), CONTROL)];
         targets.extend(self.inherit);
         let (namespaces, ignore) = (self.namespaces, self.ignore);
@@ -192,10 +171,7 @@ impl Setup {
                 unsafe { libc::signal(signal, libc::SIG_IGN) };
             }
             // What a shell gives; the tests themselves may have more.
-            let limit = libc::rlimit {
-                rlim_cur: 1024,
-                rlim_max: 1024,
-            };
+            let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
             // SAFETY: as above.
             unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
             unshare(namespaces).map_err(io::Error::from)
@@ -205,10 +181,7 @@ impl Setup {
         let child = command.spawn().unwrap();
         drop(theirs);
         send_program(&ours, &bytes, &self.fds);
-        Running {
-            child: Some(child),
-            socket: ours,
-        }
+        Running { child: Some(child), socket: ours }
     }
 
     /// Starts, and expects a failure.
@@ -223,10 +196,7 @@ impl Setup {
     pub fn prints(self) -> String {
         let running = self.start();
         if let Some(message) = running.receive() {
-            panic!(
-                "{message:?}: {}",
-                crate::program::Op::text(message.report.op)
-            );
+            panic!("{message:?}: {}", crate::program::Op::text(message.report.op));
         }
         let (status, output) = running.end();
         assert!(status.success(), "{status}: {output}");
@@ -237,10 +207,8 @@ impl Setup {
 fn send_program(socket: &OwnedFd, bytes: &[u8], fds: &[OwnedFd]) {
     let mut file = File::from(memfd_create(c"program", MFdFlags::MFD_CLOEXEC).unwrap());
     file.write_all(bytes).unwrap();
-    let all: Vec<RawFd> = [file.as_raw_fd()]
-        .into_iter()
-        .chain(fds.iter().map(|fd| fd.as_raw_fd()))
-        .collect();
+    let all: Vec<RawFd> =
+        [file.as_raw_fd()].into_iter().chain(fds.iter().map(|fd| fd.as_raw_fd())).collect();
     for part in all.chunks(FDS_PER_MESSAGE) {
         let rights = [ControlMessage::ScmRights(part)];
         sendmsg::<()>(
@@ -294,12 +262,8 @@ pub fn receive(socket: &OwnedFd) -> Option<Message> {
     let mut buffer = [0u8; 512];
     let mut space = nix::cmsg_space!([RawFd; 4]);
     let mut parts = [IoSliceMut::new(&mut buffer)];
-    let received = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    );
+    let received =
+        recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
     let received = match received {
         Err(nix::Error::ECONNRESET) => return None,
         other => other.unwrap(),
@@ -308,10 +272,7 @@ pub fn receive(socket: &OwnedFd) -> Option<Message> {
     for message in received.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(list) = message {
             // SAFETY: just received; nobody else owns them.
-            fds.extend(
-                list.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
+            fds.extend(list.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
     let length = received.bytes;
@@ -340,10 +301,7 @@ pub fn attach<'a>(slot: Slot, target: &'a CStr) -> Step<'a> {
 
 /// Strings, each ended by a NUL.
 pub fn list(parts: &[&str]) -> Vec<u8> {
-    parts
-        .iter()
-        .flat_map(|part| part.bytes().chain([0]))
-        .collect()
+    parts.iter().flat_map(|part| part.bytes().chain([0])).collect()
 }
 
 pub fn path_text(path: &Path) -> CString {
@@ -365,10 +323,7 @@ pub fn clone_tree(path: &Path) -> OwnedFd {
 
 /// A root file system with a static busybox as /bin/busybox.
 pub fn rootfs() -> tempfile::TempDir {
-    let root = tempfile::Builder::new()
-        .prefix("coracle-init-")
-        .tempdir()
-        .unwrap();
+    let root = tempfile::Builder::new().prefix("coracle-init-").tempdir().unwrap();
     for directory in ["bin", "proc", "sys", "dev", "etc", "tmp"] {
         fs::create_dir(root.path().join(directory)).unwrap();
     }
@@ -381,11 +336,7 @@ pub fn rootfs() -> tempfile::TempDir {
 
 /// A program that executes `script` in the root of `setup`, entered for good.
 pub fn pivot(setup: &mut Setup) {
-    setup.step(&Step::Pivot {
-        pivot: true,
-        propagation: 0,
-        recursive: false,
-    });
+    setup.step(&Step::Pivot { pivot: true, propagation: 0, recursive: false });
 }
 
 /// What a failure must be, on `text`.

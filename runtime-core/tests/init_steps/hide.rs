@@ -12,11 +12,7 @@ fn with_null(root: &Path) -> (Setup, Slot) {
     let mut setup = Setup::mounts();
     let tree = setup.send(clone_tree(root));
     let null = setup.send(clone_tree(Path::new("/dev/null")));
-    setup.step(&Step::Root {
-        tree,
-        path: &path_text(root),
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &path_text(root), propagation: 0 });
     (setup, null)
 }
 
@@ -55,14 +51,8 @@ fn masked_paths_show_nothing() {
         grep -c ' /proc/fs ' /proc/self/mountinfo",
     );
     let output = setup.prints();
-    assert_eq!(
-        output,
-        "character special file:1:3\ncharacter special file:1:3\n1\n"
-    );
-    assert_eq!(
-        fs::metadata("/dev/null").unwrap().permissions().readonly(),
-        false
-    );
+    assert_eq!(output, "character special file:1:3\ncharacter special file:1:3\n1\n");
+    assert!(!fs::metadata("/dev/null").unwrap().permissions().readonly());
 }
 
 #[test]
@@ -73,10 +63,7 @@ fn a_mask_is_private() {
     let root = rootfs();
     let (mut setup, null) = with_null(root.path());
     setup.mount(c"proc", b"", c"/proc");
-    setup.step(&Step::MaskPath {
-        path: c"/proc/uptime",
-        null,
-    });
+    setup.step(&Step::MaskPath { path: c"/proc/uptime", null });
     pivot(&mut setup);
     setup.shell("grep ' /proc/uptime ' /proc/self/mountinfo | grep -c -e shared -e master");
     let running = setup.start();
@@ -94,17 +81,8 @@ fn read_only_paths_are_that_all_the_way_down() {
     setup.mount(c"proc", b"", c"/proc");
     setup.mount(c"tmpfs", b"", c"/tmp");
     setup.mount(c"tmpfs", b"", c"/tmp/below");
-    setup.step(&Step::MaskPath {
-        path: c"/proc/fs",
-        null,
-    });
-    for path in [
-        c"/proc/sys",
-        c"/tmp",
-        c"/proc/no-such-file",
-        c"/proc/fs",
-        c"/none",
-    ] {
+    setup.step(&Step::MaskPath { path: c"/proc/fs", null });
+    for path in [c"/proc/sys", c"/tmp", c"/proc/no-such-file", c"/proc/fs", c"/none"] {
         setup.step(&Step::ReadonlyPath { path });
     }
     pivot(&mut setup);
@@ -150,11 +128,7 @@ fn a_faked_proc_is_refused() {
                 Step::ReadonlyPath { path }
             });
             let message = setup.fails();
-            assert_eq!(
-                message.failure(),
-                failure(step, op, errno, "/proc"),
-                "{kind}"
-            );
+            assert_eq!(message.failure(), failure(step, op, errno, "/proc"), "{kind}");
         }
     }
 }
@@ -174,10 +148,7 @@ fn something_over_a_part_of_proc_is_refused() {
         *over_proc = true;
     }
     setup.step(&attach);
-    let step = setup.step(&Step::MaskPath {
-        path: c"/proc/fs",
-        null,
-    });
+    let step = setup.step(&Step::MaskPath { path: c"/proc/fs", null });
     let message = setup.fails();
     let expected = failure(step, Op::WrongFilesystem, libc::EINVAL, "/proc/fs");
     assert_eq!(message.failure(), expected);
@@ -191,10 +162,7 @@ fn links_inside_sysfs_are_followed() {
     let root = rootfs();
     let (mut setup, null) = with_null(root.path());
     setup.mount(c"sysfs", b"", c"/sys");
-    setup.step(&Step::MaskPath {
-        path: c"/sys/class/net/lo",
-        null,
-    });
+    setup.step(&Step::MaskPath { path: c"/sys/class/net/lo", null });
     pivot(&mut setup);
     setup.shell("ls /sys/class/net/lo; ls /sys/devices/virtual/net/lo; echo end");
     assert_eq!(setup.prints(), "end\n");

@@ -27,11 +27,7 @@ fn run(script: &str, outside: bool, timeout_ms: u64) -> Outcome {
     let tree = setup.send(clone_tree(root.path()));
     let mut file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC).unwrap());
     let output = setup.send(file.try_clone().unwrap().into());
-    setup.step(&Step::Root {
-        tree,
-        path: &path_text(root.path()),
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &path_text(root.path()), propagation: 0 });
     if !outside {
         pivot(&mut setup);
     }
@@ -55,11 +51,7 @@ fn run(script: &str, outside: bool, timeout_ms: u64) -> Outcome {
     file.rewind().unwrap();
     file.read_to_string(&mut text).unwrap();
     let message = message.gate().is_none().then_some(message);
-    Outcome {
-        message,
-        output: text,
-        pid,
-    }
+    Outcome { message, output: text, pid }
 }
 
 #[test]
@@ -78,19 +70,13 @@ fn a_hook_gets_the_state_and_its_root() {
     let outside = run(script, true, 5000);
     assert!(outside.message.is_none(), "{:?}", outside.message);
     let mut lines = outside.output.lines();
-    assert_eq!(
-        lines.next(),
-        Some(format!("{{\"pid\":{}}}", outside.pid).as_str())
-    );
+    assert_eq!(lines.next(), Some(format!("{{\"pid\":{}}}", outside.pid).as_str()));
     assert_eq!(lines.next(), Some("etc/marker"));
     assert!(lines.next().unwrap().contains("No such file"));
     assert_eq!(lines.next(), Some("/proc/self"));
     // Standard streams, and the directory that is being listed.
     let fds: Vec<&str> = lines.collect();
-    assert!(
-        fds.starts_with(&["0", "1", "2"]) && fds.len() <= 4,
-        "{fds:?}"
-    );
+    assert!(fds.starts_with(&["0", "1", "2"]) && fds.len() <= 4, "{fds:?}");
 }
 
 #[test]
@@ -102,10 +88,7 @@ fn a_failing_hook_is_reported_with_its_status() {
     let message = outcome.message.expect("a failure");
     assert_eq!(message.report.op, Op::Hook as u32);
     assert_eq!((message.report.detail, message.report.errno), (3 << 8, 0));
-    assert_eq!(
-        (message.text.as_str(), outcome.output.as_str()),
-        ("/bin/sh", "why\n")
-    );
+    assert_eq!((message.text.as_str(), outcome.output.as_str()), ("/bin/sh", "why\n"));
 
     let outcome = run("kill -9 $$", true, 1000);
     assert_eq!(outcome.message.expect("a failure").report.detail, 9);
@@ -130,10 +113,7 @@ fn a_hook_that_is_not_there_is_reported() {
     });
     let message = setup.fails();
     let (at, op, errno, text) = message.failure();
-    assert_eq!(
-        (at, op, errno, text),
-        (step, Op::Hook as u32, libc::ENOENT, "/no/hook")
-    );
+    assert_eq!((at, op, errno, text), (step, Op::Hook as u32, libc::ENOENT, "/no/hook"));
     assert_eq!(message.report.detail, 127 << 8);
 }
 
@@ -151,10 +131,7 @@ fn a_hook_is_killed_with_its_group_when_its_time_is_over() {
     let child: i32 = outcome.output.trim().parse().expect("the child's pid");
     // An orphan is reaped by whoever adopts it; a killed one is at most a zombie.
     let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-    assert!(
-        state.is_empty() || state.contains(") Z") || state.contains(") X"),
-        "{state}"
-    );
+    assert!(state.is_empty() || state.contains(") Z") || state.contains(") X"), "{state}");
 }
 
 #[test]

@@ -14,31 +14,18 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYS_RESOURCE: u64 = 1 << 24;
 
 fn last() -> u32 {
-    fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap()
+    fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap().trim().parse().unwrap()
 }
 
 /// Executes grep on the host's own /proc/self/status.
 fn status(setup: &mut Setup, lines: &str) {
-    setup.step(&Step::FindExecutable {
-        name: c"grep",
-        path: c"/usr/bin:/bin",
-    });
+    setup.step(&Step::FindExecutable { name: c"grep", path: c"/usr/bin:/bin" });
     let args = list(&["grep", "-E", lines, "/proc/self/status"]);
-    setup.step(&Step::Execute {
-        args: List::new(&args).unwrap(),
-        env: List::new(b"").unwrap(),
-    });
+    setup.step(&Step::Execute { args: List::new(&args).unwrap(), env: List::new(b"").unwrap() });
 }
 
 fn numbers(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_ne_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
 }
 
 /// The five sets: bounding, effective, permitted, inheritable, ambient.
@@ -62,20 +49,11 @@ fn users_and_groups_are_set_and_verified() {
     }
     let groups = numbers(&[44, 10, 100]);
     let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::Bounding {
-        bounding: NET_RAW,
-        last: last(),
-    });
-    setup.step(&Step::User {
-        uid: 1000,
-        gid: 50,
-        groups: Numbers(&groups),
-    });
+    setup.step(&Step::Bounding { bounding: NET_RAW, last: last() });
+    setup.step(&Step::User { uid: 1000, gid: 50, groups: Numbers(&groups) });
     setup.step(&sets([NET_RAW, 0, 0, 0, 0]));
     setup.step(&Step::NoNewPrivileges {});
-    setup.step(&Step::Verify {
-        no_new_privileges: true,
-    });
+    setup.step(&Step::Verify { no_new_privileges: true });
     status(&mut setup, "^(Uid|Gid|Groups|NoNewPrivs|Cap)");
     let expected = "Uid:\t1000\t1000\t1000\t1000
 Gid:\t50\t50\t50\t50
@@ -96,14 +74,8 @@ fn groups_of_the_caller_do_not_stay() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::User {
-        uid: 0,
-        gid: 0,
-        groups: Numbers(&[]),
-    });
-    setup.step(&Step::Verify {
-        no_new_privileges: false,
-    });
+    setup.step(&Step::User { uid: 0, gid: 0, groups: Numbers(&[]) });
+    setup.step(&Step::Verify { no_new_privileges: false });
     status(&mut setup, "^Groups");
     assert_eq!(setup.prints(), "Groups:\t \n");
 }
@@ -115,19 +87,10 @@ fn ambient_capabilities_reach_a_user() {
     }
     let both = NET_RAW | SETUID;
     let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::Bounding {
-        bounding: both,
-        last: last(),
-    });
-    setup.step(&Step::User {
-        uid: 1000,
-        gid: 1000,
-        groups: Numbers(&[]),
-    });
+    setup.step(&Step::Bounding { bounding: both, last: last() });
+    setup.step(&Step::User { uid: 1000, gid: 1000, groups: Numbers(&[]) });
     setup.step(&sets([both, NET_RAW, both, both, NET_RAW]));
-    setup.step(&Step::Verify {
-        no_new_privileges: false,
-    });
+    setup.step(&Step::Verify { no_new_privileges: false });
     status(&mut setup, "^Cap");
     let expected = "CapInh:\t0000000000002080
 CapPrm:\t0000000000002000
@@ -146,14 +109,8 @@ fn root_has_what_is_in_the_bounding_set_and_no_more() {
     let bounding = NET_RAW | SETGID | SETUID;
     let mut setup = Setup::new(CloneFlags::empty());
     setup.step(&sets([bounding, bounding, bounding, 0, 0]));
-    setup.step(&Step::User {
-        uid: 0,
-        gid: 0,
-        groups: Numbers(&[]),
-    });
-    setup.step(&Step::Verify {
-        no_new_privileges: false,
-    });
+    setup.step(&Step::User { uid: 0, gid: 0, groups: Numbers(&[]) });
+    setup.step(&Step::Verify { no_new_privileges: false });
     status(&mut setup, "^Cap");
     let expected = "CapInh:\t0000000000000000
 CapPrm:\t00000000000020c0
@@ -175,18 +132,12 @@ fn what_the_process_lacks_is_an_error() {
         let mut setup = Setup::new(CloneFlags::empty());
         setup.step(&sets([u64::MAX, SYS_ADMIN, SYS_ADMIN, 0, 0]));
         let step = setup.step(&sets([u64::MAX, SYS_RESOURCE, SYS_RESOURCE, 0, 0]));
-        assert_eq!(
-            setup.fails().failure(),
-            failure(step, Op::Capset, libc::EPERM, "")
-        );
+        assert_eq!(setup.fails().failure(), failure(step, Op::Capset, libc::EPERM, ""));
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
     let step = setup.step(&sets([u64::MAX, 0, SYS_RESOURCE, 0, 0]));
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Capset, libc::EPERM, "")
-    );
+    assert_eq!(setup.fails().failure(), failure(step, Op::Capset, libc::EPERM, ""));
 }
 
 #[test]
@@ -197,10 +148,7 @@ fn an_ambient_capability_must_be_inheritable() {
     let mut setup = Setup::new(CloneFlags::empty());
     let step = setup.step(&sets([u64::MAX, NET_RAW, NET_RAW, 0, NET_RAW]));
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Ambient, libc::EPERM, "")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Ambient, libc::EPERM, ""));
     assert_eq!(message.report.detail, 13);
 }
 
@@ -210,33 +158,19 @@ fn a_difference_is_refused() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    let step = setup.step(&Step::Verify {
-        no_new_privileges: true,
-    });
+    let step = setup.step(&Step::Verify { no_new_privileges: true });
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Verify, libc::EPERM, "")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Verify, libc::EPERM, ""));
     assert_eq!(message.report.detail, Verified::NoNewPrivileges as u64);
 
     // Capabilities that a later change of the user has taken away.
     let mut setup = Setup::new(CloneFlags::empty());
     let wanted = SETUID | SETGID;
     setup.step(&sets([u64::MAX, wanted, wanted, 0, 0]));
-    setup.step(&Step::User {
-        uid: 1000,
-        gid: 1000,
-        groups: Numbers(&[]),
-    });
-    let step = setup.step(&Step::Verify {
-        no_new_privileges: false,
-    });
+    setup.step(&Step::User { uid: 1000, gid: 1000, groups: Numbers(&[]) });
+    let step = setup.step(&Step::Verify { no_new_privileges: false });
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Verify, libc::EPERM, "")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Verify, libc::EPERM, ""));
     assert_eq!(message.report.detail, Verified::Capabilities as u64);
 }
 
@@ -246,11 +180,7 @@ fn an_id_outside_the_map_is_an_error() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::CLONE_NEWUSER);
-    let step = setup.step(&Step::User {
-        uid: 0,
-        gid: 7,
-        groups: Numbers(&[]),
-    });
+    let step = setup.step(&Step::User { uid: 0, gid: 7, groups: Numbers(&[]) });
     let message = setup.fails();
     let (at, _, errno, _) = message.failure();
     assert_eq!((at, errno), (step, libc::EINVAL), "{message:?}");
@@ -264,15 +194,11 @@ fn an_identity_keeps_the_capabilities() {
     for (uid, gid) in [(0, 0), (5, 6)] {
         let mut setup = Setup::new(CloneFlags::empty());
         setup.step(&Step::Gate { gate: 1 });
-        setup.step(&Step::Unshare {
-            kinds: u32::try_from(libc::CLONE_NEWUSER).unwrap(),
-        });
+        setup.step(&Step::Unshare { kinds: u32::try_from(libc::CLONE_NEWUSER).unwrap() });
         setup.step(&Step::Gate { gate: 2 });
         setup.step(&Step::Identity { uid, gid });
         // Needs CAP_SYS_ADMIN in the new user namespace.
-        setup.step(&Step::Unshare {
-            kinds: u32::try_from(libc::CLONE_NEWUTS).unwrap(),
-        });
+        setup.step(&Step::Unshare { kinds: u32::try_from(libc::CLONE_NEWUTS).unwrap() });
         setup.step(&Step::Hostname { name: c"inside" });
         status(&mut setup, "^(Uid|Gid)");
         let running = setup.start();

@@ -11,15 +11,11 @@
     clippy::print_stderr,
     clippy::missing_panics_doc,
     clippy::wrong_self_convention,
+    clippy::too_many_lines,
     reason = "tests"
 )]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    missing_docs,
-    reason = "the library uses the rest"
-)]
+#[allow(dead_code, unused_imports, missing_docs, reason = "the library uses the rest")]
 #[path = "../../src/program/mod.rs"]
 mod program;
 
@@ -28,6 +24,7 @@ mod program;
 mod abi;
 
 mod binary;
+mod console;
 mod device;
 mod flow;
 mod harness;
@@ -37,4 +34,6 @@ mod ids;
 mod mount;
 mod path;
 mod process;
+mod seccomp;
 mod start;
+mod tally;

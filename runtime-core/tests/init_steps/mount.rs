@@ -29,10 +29,7 @@ fn a_bad_option_is_named_with_the_kernels_words() {
     let mut setup = Setup::mounts();
     let slot = setup.slot();
     let step = setup.step(&filesystem(slot, c"nofs", b""));
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Fsopen, libc::ENODEV, "nofs")
-    );
+    assert_eq!(setup.fails().failure(), failure(step, Op::Fsopen, libc::ENODEV, "nofs"));
 }
 
 #[test]
@@ -56,10 +53,7 @@ fn options_flags_and_attributes_arrive() {
     pivot(&mut setup);
     setup.shell("grep ' /tmp ' /proc/self/mounts");
     let mounts = setup.prints();
-    assert_eq!(
-        mounts,
-        "memory /tmp tmpfs ro,noexec,relatime,size=64k,mode=711 0 0\n"
-    );
+    assert_eq!(mounts, "memory /tmp tmpfs ro,noexec,relatime,size=64k,mode=711 0 0\n");
 }
 
 #[test]
@@ -72,11 +66,7 @@ fn refused_file_systems_fall_back_to_the_hosts() {
     let step = setup.step(&filesystem(slot, c"sysfs", b""));
     let running = start_mapped(setup);
     let message = running.receive().expect("a failure");
-    assert_eq!(
-        (message.failure().0, message.report.errno),
-        (step, libc::EPERM),
-        "{message:?}"
-    );
+    assert_eq!((message.failure().0, message.report.errno), (step, libc::EPERM), "{message:?}");
     running.end();
 
     let (mut setup, slot) = mapped();
@@ -89,10 +79,7 @@ fn refused_file_systems_fall_back_to_the_hosts() {
         otherwise: c"/sys",
     });
     setup.attach(slot, c"/mnt");
-    setup.step(&Step::FindExecutable {
-        name: c"sh",
-        path: c"/bin",
-    });
+    setup.step(&Step::FindExecutable { name: c"sh", path: c"/bin" });
     let script = "ls -d /mnt/kernel; grep ' /mnt sysfs ro,' /proc/self/mounts | wc -l";
     let args = crate::harness::list(&["sh", "-c", script]);
     setup.step(&Step::Execute {
@@ -139,14 +126,7 @@ fn attributes_reach_as_far_as_they_say() {
     let slot = setup.slot();
     setup.step(&filesystem(slot, c"tmpfs", b""));
     let mut step = attach(slot, c"/tmp");
-    if let Step::Attach {
-        set,
-        set_recursive,
-        propagation,
-        propagation_recursive,
-        ..
-    } = &mut step
-    {
+    if let Step::Attach { set, set_recursive, propagation, propagation_recursive, .. } = &mut step {
         (*set, *set_recursive) = (RDONLY, NOEXEC);
         (*propagation, *propagation_recursive) = (libc::MS_SHARED, true);
     }
@@ -174,16 +154,9 @@ fn reattribute_wants_a_mount() {
     }
     let root = rootfs();
     let mut setup = Setup::caged(root.path());
-    let step = setup.step(&Step::Reattribute {
-        target: c"/tmp",
-        set: RDONLY,
-        clear: 0,
-        recursive: true,
-    });
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::MountSetattr, libc::EINVAL, "/tmp")
-    );
+    let step =
+        setup.step(&Step::Reattribute { target: c"/tmp", set: RDONLY, clear: 0, recursive: true });
+    assert_eq!(setup.fails().failure(), failure(step, Op::MountSetattr, libc::EINVAL, "/tmp"));
 }
 
 #[test]
@@ -195,16 +168,9 @@ fn another_directory_at_the_roots_path_is_refused() {
     let mut setup = Setup::mounts();
     let tree = setup.send(clone_tree(root.path()));
     let path = path_text(other.path());
-    let step = setup.step(&Step::Root {
-        tree,
-        path: &path,
-        propagation: 0,
-    });
+    let step = setup.step(&Step::Root { tree, path: &path, propagation: 0 });
     let text = other.path().to_str().unwrap();
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Changed, libc::ENOENT, text)
-    );
+    assert_eq!(setup.fails().failure(), failure(step, Op::Changed, libc::ENOENT, text));
 }
 
 /// Leaves the host in one of the three ways and tells what the payload sees of it.
@@ -227,11 +193,7 @@ fn the_host_is_out_of_sight() {
     let root = rootfs();
     let listing = "bin\ndev\netc\nproc\nsys\ntmp\n";
     for pivot in [true, false] {
-        let step = Step::Pivot {
-            pivot,
-            propagation: libc::MS_SLAVE,
-            recursive: true,
-        };
+        let step = Step::Pivot { pivot, propagation: libc::MS_SLAVE, recursive: true };
         let seen = seen_from(root.path(), &step);
         assert!(seen.starts_with(listing), "{seen}");
         assert!(seen.contains("/../../home: No such file"), "{seen}");
@@ -277,15 +239,10 @@ fn hundreds_of_mounts_fit_into_the_limit_of_files() {
     let tree = setup.send(clone_tree(root.path()));
     // Two messages and more full of descriptors; this process needs them all at once.
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 4096, 4096).ok();
-    let trees: Vec<_> = (0..300)
-        .map(|_| setup.send(clone_tree(&root.path().join("tmp/source"))))
-        .collect();
+    let trees: Vec<_> =
+        (0..300).map(|_| setup.send(clone_tree(&root.path().join("tmp/source")))).collect();
     let path = path_text(root.path());
-    setup.step(&Step::Root {
-        tree,
-        path: &path,
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &path, propagation: 0 });
     for number in 0..MOUNTS {
         let target = std::ffi::CString::new(format!("/tmp/{number}")).unwrap();
         if let Some(tree) = trees.get(number) {
@@ -296,11 +253,7 @@ fn hundreds_of_mounts_fit_into_the_limit_of_files() {
     }
     setup.mount(c"proc", b"", c"/proc");
     pivot(&mut setup);
-    setup.step(&Step::Rlimit {
-        resource: 7,
-        soft: 100,
-        hard: 100,
-    });
+    setup.step(&Step::Rlimit { resource: 7, soft: 100, hard: 100 });
     setup.shell("grep -c ' /tmp/[0-9]' /proc/self/mountinfo");
     assert_eq!(setup.prints(), format!("{MOUNTS}\n"));
 }
@@ -316,17 +269,9 @@ fn a_tree_can_be_opened_by_the_init_program() {
     let tree = setup.send(clone_tree(root.path()));
     let slot = setup.slot();
     let from = path_text(volume.path());
-    setup.step(&Step::OpenTree {
-        slot,
-        path: &from,
-        recursive: true,
-    });
+    setup.step(&Step::OpenTree { slot, path: &from, recursive: true });
     let path = path_text(root.path());
-    setup.step(&Step::Root {
-        tree,
-        path: &path,
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &path, propagation: 0 });
     setup.attach(slot, c"/volume");
     pivot(&mut setup);
     setup.shell("ls /volume");
@@ -334,13 +279,6 @@ fn a_tree_can_be_opened_by_the_init_program() {
 
     let mut setup = Setup::mounts();
     let slot = setup.slot();
-    let step = setup.step(&Step::OpenTree {
-        slot,
-        path: c"/no/such",
-        recursive: false,
-    });
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::OpenTree, libc::ENOENT, "/no/such")
-    );
+    let step = setup.step(&Step::OpenTree { slot, path: c"/no/such", recursive: false });
+    assert_eq!(setup.fails().failure(), failure(step, Op::OpenTree, libc::ENOENT, "/no/such"));
 }

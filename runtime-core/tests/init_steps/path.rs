@@ -53,22 +53,14 @@ fn a_dangling_link_is_followed_inside() {
         return;
     }
     let root = rootfs();
-    symlink(
-        "../run/stub/resolv.conf",
-        root.path().join("etc/resolv.conf"),
-    )
-    .unwrap();
+    symlink("../run/stub/resolv.conf", root.path().join("etc/resolv.conf")).unwrap();
     symlink("/loop/b", root.path().join("etc/a")).unwrap();
     let file = root.path().join("tmp/source");
     fs::write(&file, "nameserver\n").unwrap();
     let mut setup = Setup::mounts();
     let tree = setup.send(crate::harness::clone_tree(root.path()));
     let source = setup.send(crate::harness::clone_tree(&file));
-    setup.step(&Step::Root {
-        tree,
-        path: &crate::harness::path_text(root.path()),
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &crate::harness::path_text(root.path()), propagation: 0 });
     setup.attach(source, c"/etc/resolv.conf");
     pivot(&mut setup);
     setup.shell("cat /etc/resolv.conf; ls -A /run/stub");
@@ -89,10 +81,7 @@ fn links_that_never_end_are_refused() {
     let slot = setup.slot();
     setup.step(&filesystem(slot, c"tmpfs", b""));
     let step = setup.attach(slot, c"/one/x");
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Open, libc::ELOOP, "/one/x")
-    );
+    assert_eq!(setup.fails().failure(), failure(step, Op::Open, libc::ELOOP, "/one/x"));
 }
 
 #[test]
@@ -116,10 +105,7 @@ fn a_target_without_links_is_held_to_it() {
             }
             let step = setup.step(&attach);
             let text = target.to_str().unwrap();
-            assert_eq!(
-                setup.fails().failure(),
-                failure(step, Op::Open, libc::ELOOP, text)
-            );
+            assert_eq!(setup.fails().failure(), failure(step, Op::Open, libc::ELOOP, text));
         }
     }
     assert!(!root.path().join("missing").exists());
@@ -135,10 +121,7 @@ fn the_kept_directory_does_not_lift_the_ban_on_links() {
     symlink("real", root.path().join("link")).unwrap();
     let mut setup = Setup::caged(root.path());
     // Keeps /link.
-    setup.step(&Step::Directory {
-        path: c"/link/first",
-        mode: 0o755,
-    });
+    setup.step(&Step::Directory { path: c"/link/first", mode: 0o755 });
     let slot = setup.slot();
     setup.step(&filesystem(slot, c"tmpfs", b""));
     let mut attach = crate::harness::attach(slot, c"/link/second");
@@ -147,10 +130,7 @@ fn the_kept_directory_does_not_lift_the_ban_on_links() {
     }
     let step = setup.step(&attach);
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Open, libc::ELOOP, "/link/second")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Open, libc::ELOOP, "/link/second"));
     assert!(root.path().join("real/first").is_dir());
     assert!(!root.path().join("real/second").exists());
 }
@@ -162,15 +142,9 @@ fn a_mount_hides_the_kept_directory() {
     }
     let root = rootfs();
     let mut setup = Setup::caged(root.path());
-    setup.step(&Step::Directory {
-        path: c"/dev/below",
-        mode: 0o700,
-    });
+    setup.step(&Step::Directory { path: c"/dev/below", mode: 0o700 });
     setup.mount(c"tmpfs", b"", c"/dev");
-    setup.step(&Step::Directory {
-        path: c"/dev/above",
-        mode: 0o705,
-    });
+    setup.step(&Step::Directory { path: c"/dev/above", mode: 0o705 });
     pivot(&mut setup);
     setup.shell("ls /dev; stat -c %a /dev/above");
     assert_eq!(setup.prints(), "above\n705\n");
@@ -190,10 +164,7 @@ fn procfs_is_no_target_unless_allowed() {
         let slot = setup.slot();
         setup.step(&filesystem(slot, c"tmpfs", b""));
         let step = setup.attach(slot, target);
-        assert_eq!(
-            setup.fails().failure(),
-            failure(step, Op::OverProc, libc::EPERM, text)
-        );
+        assert_eq!(setup.fails().failure(), failure(step, Op::OverProc, libc::EPERM, text));
     }
     let mut setup = Setup::caged(root.path());
     setup.mount(c"proc", b"", c"/proc");
@@ -220,10 +191,7 @@ fn a_file_in_the_way_is_an_error() {
     let slot = setup.slot();
     setup.step(&filesystem(slot, c"tmpfs", b""));
     let step = setup.attach(slot, c"/file/x");
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Open, libc::ENOTDIR, "/file/x")
-    );
+    assert_eq!(setup.fails().failure(), failure(step, Op::Open, libc::ENOTDIR, "/file/x"));
     let mut setup = Setup::caged(root.path());
     let step = setup.attach(Slot(7), c"/x");
     let message = setup.fails();
@@ -241,10 +209,7 @@ fn the_working_directory_is_inside() {
     let mut setup = Setup::caged(root.path());
     setup.mount(c"proc", b"", c"/proc");
     pivot(&mut setup);
-    setup.step(&Step::WorkingDirectory {
-        path: c"/work/deep",
-        create: true,
-    });
+    setup.step(&Step::WorkingDirectory { path: c"/work/deep", create: true });
     setup.shell("pwd");
     assert_eq!(setup.prints(), "/work/deep\n");
     // Descriptors as directories are magic links.
@@ -252,26 +217,71 @@ fn the_working_directory_is_inside() {
         let mut setup = Setup::caged(root.path());
         setup.mount(c"proc", b"", c"/proc");
         pivot(&mut setup);
-        let step = setup.step(&Step::WorkingDirectory {
-            path,
-            create: false,
-        });
+        let step = setup.step(&Step::WorkingDirectory { path, create: false });
         let message = setup.fails();
         let text = path.to_str().unwrap();
-        assert_eq!(
-            message.failure(),
-            failure(step, Op::Chdir, libc::ELOOP, text)
-        );
+        assert_eq!(message.failure(), failure(step, Op::Chdir, libc::ELOOP, text));
     }
     let mut setup = Setup::caged(root.path());
     pivot(&mut setup);
-    let step = setup.step(&Step::WorkingDirectory {
-        path: c"/none",
-        create: false,
-    });
+    let step = setup.step(&Step::WorkingDirectory { path: c"/none", create: false });
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Chdir, libc::ENOENT, "/none")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Chdir, libc::ENOENT, "/none"));
+}
+
+/// Attaches a tmpfs, on a procfs as well.
+fn attach_over(setup: &mut Setup, target: &std::ffi::CStr) {
+    let slot = setup.slot();
+    setup.step(&filesystem(slot, c"tmpfs", b"mode=700\0"));
+    let mut attach = crate::harness::attach(slot, target);
+    if let Step::Attach { over_proc, .. } = &mut attach {
+        *over_proc = true;
+    }
+    setup.step(&attach);
+}
+
+#[test]
+fn a_mount_through_a_link_is_not_overlooked() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    symlink("/dev", root.path().join("link")).unwrap();
+    symlink("/proc", root.path().join("innocent")).unwrap();
+    for target in [c"/link", c"/dev", c"/dev/.", c"//dev"] {
+        let mut setup = Setup::caged(root.path());
+        setup.mount(c"tmpfs", b"mode=755\0", c"/dev");
+        setup.mount(c"tmpfs", b"mode=755\0", c"/dev/sub");
+        attach_over(&mut setup, target);
+        setup.step(&Step::Directory { path: c"/dev/above", mode: 0o755 });
+        pivot(&mut setup);
+        setup.shell("ls /dev; stat -c %a /dev");
+        assert_eq!(setup.prints(), "above\n700\n", "{target:?}");
+    }
+    for target in [c"/innocent", c"/proc", c"/sys/../proc"] {
+        let mut setup = Setup::caged(root.path());
+        setup.mount(c"proc", b"", c"/proc");
+        attach_over(&mut setup, target);
+        let step = setup.step(&Step::ReadonlyPath { path: c"/proc/sys" });
+        let message = setup.fails();
+        let expected = failure(step, Op::WrongFilesystem, libc::EINVAL, "/proc");
+        assert_eq!(message.failure(), expected, "{target:?}");
+    }
+}
+
+#[test]
+fn a_volume_below_a_kept_directory_is_entered() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"tmpfs", b"mode=755\0", c"/dev");
+    setup.step(&Step::Directory { path: c"/dev/a", mode: 0o755 });
+    setup.mount(c"tmpfs", b"mode=711\0", c"/dev/a");
+    setup.step(&Step::Directory { path: c"/dev/a/b", mode: 0o700 });
+    setup.step(&Step::Directory { path: c"/dev/c", mode: 0o700 });
+    pivot(&mut setup);
+    setup.shell("stat -c %a /dev/a; ls /dev /dev/a");
+    assert_eq!(setup.prints(), "711\n/dev:\na\nc\n\n/dev/a:\nb\n");
 }

@@ -1,21 +1,17 @@
 //! Names, limits, the terminal, the filter, the executable.
 
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::sched::CloneFlags;
 
 use crate::harness::{Setup, failure, list, pivot, privileged, rootfs};
-use crate::program::{Gate, List, Op, Report, Slot, Step};
+use crate::program::{Gate, List, Op, Step};
 
 /// Executes a shell on the host's own file system.
-fn host_shell(setup: &mut Setup, script: &str) {
-    setup.step(&Step::FindExecutable {
-        name: c"sh",
-        path: c"/no/such:/bin",
-    });
+pub fn host_shell(setup: &mut Setup, script: &str) {
+    setup.step(&Step::FindExecutable { name: c"sh", path: c"/no/such:/bin" });
     let args = list(&["sh", "-c", script]);
     setup.step(&Step::Execute {
         args: List::new(&args).unwrap(),
@@ -34,19 +30,9 @@ fn names_sysctls_limits_and_the_mask_are_set() {
     setup.mount(c"proc", b"", c"/proc");
     setup.step(&Step::Hostname { name: c"box" });
     setup.step(&Step::Domainname { name: c"example" });
-    setup.step(&Step::Sysctl {
-        key: c"kernel/shmmax",
-        value: c"4096",
-    });
-    setup.step(&Step::Sysctl {
-        key: c"fs/mqueue/msg_max",
-        value: c"17",
-    });
-    setup.step(&Step::Rlimit {
-        resource: 7,
-        soft: 20,
-        hard: 30,
-    });
+    setup.step(&Step::Sysctl { key: c"kernel/shmmax", value: c"4096" });
+    setup.step(&Step::Sysctl { key: c"fs/mqueue/msg_max", value: c"17" });
+    setup.step(&Step::Rlimit { resource: 7, soft: 20, hard: 30 });
     setup.step(&Step::Umask { mask: 0o27 });
     pivot(&mut setup);
     setup.shell(
@@ -87,10 +73,7 @@ fn a_sysctl_does_not_go_through_the_images_proc() {
     fs::write(&fake, "fake").unwrap();
     let mut setup = Setup::caged(root.path());
     setup.namespaces |= CloneFlags::CLONE_NEWUTS;
-    setup.step(&Step::Sysctl {
-        key: c"kernel/hostname",
-        value: c"real",
-    });
+    setup.step(&Step::Sysctl { key: c"kernel/hostname", value: c"real" });
     pivot(&mut setup);
     setup.shell("uname -n");
     assert_eq!(setup.prints(), "real\n");
@@ -103,14 +86,8 @@ fn a_refused_value_is_an_error() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::CLONE_NEWIPC);
-    let step = setup.step(&Step::Sysctl {
-        key: c"kernel/sem",
-        value: c"words",
-    });
-    assert_eq!(
-        setup.fails().failure(),
-        failure(step, Op::Write, libc::EINVAL, "kernel/sem")
-    );
+    let step = setup.step(&Step::Sysctl { key: c"kernel/sem", value: c"words" });
+    assert_eq!(setup.fails().failure(), failure(step, Op::Write, libc::EINVAL, "kernel/sem"));
 }
 
 #[test]
@@ -130,10 +107,8 @@ fn the_executable_is_found_as_a_shell_would() {
         pivot(&mut setup);
         let step = setup.step(&Step::FindExecutable { name, path });
         let args = list(&["zero"]);
-        setup.step(&Step::Execute {
-            args: List::new(&args).unwrap(),
-            env: List::new(b"").unwrap(),
-        });
+        setup
+            .step(&Step::Execute { args: List::new(&args).unwrap(), env: List::new(b"").unwrap() });
         (setup, step)
     };
     for (name, path, errno) in [
@@ -151,11 +126,7 @@ fn the_executable_is_found_as_a_shell_would() {
         assert_eq!(message.failure(), failure(step, Op::Lookup, errno, text));
     }
     // A directory of the name comes first in the path.
-    for (name, path) in [
-        (c"run", c"/tmp:/none:/etc:/bin"),
-        (c"/etc/run", c""),
-        (c"etc/run", c""),
-    ] {
+    for (name, path) in [(c"run", c"/tmp:/none:/etc:/bin"), (c"/etc/run", c""), (c"etc/run", c"")] {
         let (setup, _) = look_up(name, path);
         assert!(setup.prints().contains("etc/run"), "{name:?}");
     }
@@ -172,19 +143,11 @@ fn a_file_that_cannot_be_executed_is_an_error() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let mut setup = Setup::caged(root.path());
     pivot(&mut setup);
-    setup.step(&Step::FindExecutable {
-        name: c"/etc/empty",
-        path: c"",
-    });
-    let step = setup.step(&Step::Execute {
-        args: List::new(b"x\0").unwrap(),
-        env: List::new(b"").unwrap(),
-    });
+    setup.step(&Step::FindExecutable { name: c"/etc/empty", path: c"" });
+    let step = setup
+        .step(&Step::Execute { args: List::new(b"x\0").unwrap(), env: List::new(b"").unwrap() });
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Execute, libc::ENOEXEC, "/etc/empty")
-    );
+    assert_eq!(message.failure(), failure(step, Op::Execute, libc::ENOEXEC, "/etc/empty"));
 }
 
 /// What HOME becomes with this /etc/passwd.
@@ -211,15 +174,9 @@ fn home_comes_from_the_images_users() {
          user:x:1000:1000:Some, One:/home/user:/bin/sh\nagain:x:1000:1::/again:\n"
     );
     fs::write(&passwd, text).unwrap();
-    for (uid, directory) in [
-        (0, "/root"),
-        (1000, "/home/user"),
-        (7, "/"),
-        (8, "/"),
-        (9, "/"),
-        (10, "/"),
-        (4, "/"),
-    ] {
+    for (uid, directory) in
+        [(0, "/root"), (1000, "/home/user"), (7, "/"), (8, "/"), (9, "/"), (10, "/"), (4, "/")]
+    {
         assert_eq!(home(root.path(), uid), directory, "{uid}");
     }
     let fill = ":".repeat(1 << 20);
@@ -233,247 +190,14 @@ fn home_comes_from_the_images_users() {
     assert_eq!(home(root.path(), 0), "/");
 }
 
-/// A filter that makes `number` fail with EXDEV and allows everything else.
-fn filter(flags: u32, number: i64) -> Vec<u8> {
-    let mut bytes = flags.to_ne_bytes().to_vec();
-    let number = u32::try_from(number).unwrap();
-    let error = 0x0005_0000 | u32::try_from(libc::EXDEV).unwrap();
-    for (code, jump, value) in [
-        (0x20u16, 0u16, 0u32),
-        (0x15, 0x0100, number),
-        (0x06, 0, error),
-        (0x06, 0, 0x7fff_0000),
-    ] {
-        bytes.extend(code.to_ne_bytes());
-        bytes.extend(jump.to_ne_bytes());
-        bytes.extend(value.to_ne_bytes());
-    }
-    bytes
-}
-
-#[test]
-fn the_filter_is_loaded() {
-    if !privileged() {
-        return;
-    }
-    let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::ReceiveFilter {});
-    setup.step(&Step::NoNewPrivileges {});
-    setup.step(&Step::LoadFilter {});
-    host_shell(
-        &mut setup,
-        "grep Seccomp: /proc/self/status; mkdir /tmp/coracle-init-none 2>&1",
-    );
-    let running = setup.start();
-    running.go(&filter(0, libc::SYS_mkdir));
-    assert!(running.receive().is_none());
-    let (_, output) = running.end();
-    assert!(output.starts_with("Seccomp:\t2\n"), "{output}");
-    assert!(output.contains("nvalid cross-device link"), "{output}");
-}
-
-#[test]
-fn a_filter_may_forbid_everything_but_execve() {
-    if !privileged() {
-        return;
-    }
-    // Kills at each call but execve; the payload does not get far, but it is reached.
-    let mut bytes = 0u32.to_ne_bytes().to_vec();
-    let number = u32::try_from(libc::SYS_execve).unwrap();
-    for (code, jump, value) in [
-        (0x20u16, 0u16, 0u32),
-        (0x15, 0x0001, number),
-        (0x06, 0, 0x7fff_0000),
-        (0x06, 0, 0x8000_0000),
-    ] {
-        bytes.extend(code.to_ne_bytes());
-        bytes.extend(jump.to_ne_bytes());
-        bytes.extend(value.to_ne_bytes());
-    }
-    let run = |name: &'static std::ffi::CStr| {
-        let mut setup = Setup::new(CloneFlags::empty());
-        setup.step(&Step::ReceiveFilter {});
-        setup.step(&Step::FindExecutable { name, path: c"" });
-        setup.step(&Step::LoadFilter {});
-        setup.step(&Step::Execute {
-            args: List::new(b"x\0").unwrap(),
-            env: List::new(b"A=b\0").unwrap(),
-        });
-        let running = setup.start();
-        let pid = running.pid();
-        running.go(&bytes);
-        (running, pid)
-    };
-    use std::os::unix::process::ExitStatusExt as _;
-    let (running, _) = run(c"/bin/busybox");
-    assert!(running.receive().is_none());
-    assert_eq!(running.end().0.signal(), Some(libc::SIGSYS));
-}
-
-#[test]
-fn a_listener_is_sent() {
-    if !privileged() {
-        return;
-    }
-    const NEW_LISTENER: u32 = 8;
-    let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::ReceiveFilter {});
-    setup.step(&Step::LoadFilter {});
-    host_shell(&mut setup, "echo done");
-    let running = setup.start();
-    running.go(&filter(NEW_LISTENER, libc::SYS_mkdir));
-    let message = running.receive().expect("a listener");
-    assert_eq!(
-        (message.report.tag, message.fds.len()),
-        (Report::LISTENER, 1)
-    );
-    assert!(running.receive().is_none());
-    assert_eq!(running.end().1, "done\n");
-}
-
-#[test]
-fn a_broken_filter_is_an_error() {
-    if !privileged() {
-        return;
-    }
-    for (bytes, op) in [
-        (&b"abc"[..], Op::Receive),
-        (&[0; 13][..], Op::Receive),
-        (&[255; 12][..], Op::Seccomp),
-    ] {
-        let mut setup = Setup::new(CloneFlags::empty());
-        setup.step(&Step::ReceiveFilter {});
-        setup.step(&Step::LoadFilter {});
-        let running = setup.start();
-        running.go(bytes);
-        let message = running.receive().expect("a failure");
-        assert_eq!(
-            (message.report.op, message.report.errno),
-            (op as u32, libc::EINVAL)
-        );
-        running.end();
-    }
-}
-
-#[test]
-fn the_terminal_is_the_containers_own() {
-    if !privileged() {
-        return;
-    }
-    let root = rootfs();
-    let mut setup = Setup::caged(root.path());
-    setup.mount(c"proc", b"", c"/proc");
-    setup.mount(c"tmpfs", b"mode=755\0", c"/dev");
-    setup.mount(
-        c"devpts",
-        b"newinstance\0ptmxmode=0666\0mode=0620\0gid=5\0",
-        c"/dev/pts",
-    );
-    pivot(&mut setup);
-    setup.step(&Step::Console {
-        uid: 1000,
-        rows: 33,
-        columns: 44,
-        bind: true,
-    });
-    setup.shell(
-        "stat -c %a:%u:%g /dev/pts/0 /dev/console; readlink /proc/self/fd/0; echo hi > /dev/console
-        stty size; cut -d' ' -f7 /proc/self/stat; grep -c /dev/console /proc/self/mountinfo; read x; echo $x",
-    );
-    let running = setup.start();
-    let message = running.receive().expect("a console");
-    assert_eq!(
-        (message.report.tag, message.fds.len()),
-        (Report::CONSOLE, 1)
-    );
-    let mut master = fs::File::from(message.fds.into_iter().next().unwrap());
-    std::io::Write::write_all(&mut master, b"typed\n").unwrap();
-    let mut text = Vec::new();
-    let mut chunk = [0; 512];
-    // The other end's closing is EIO.
-    while let Ok(length @ 1..) = master.read(&mut chunk) {
-        text.extend_from_slice(&chunk[..length]);
-    }
-    let text = String::from_utf8_lossy(&text).replace('\r', "");
-    let text: String = text
-        .lines()
-        .filter(|line| *line != "typed")
-        .collect::<Vec<_>>()
-        .join(",");
-    assert_eq!(text, "620:1000:5,620:1000:5,/dev/pts/0,hi,33 44,34816,1");
-    assert!(running.end().0.success());
-}
-
-#[test]
-fn a_faked_devpts_is_refused() {
-    if !privileged() {
-        return;
-    }
-    let root = rootfs();
-    let console = Step::Console {
-        uid: 0,
-        rows: 0,
-        columns: 0,
-        bind: true,
-    };
-    fs::create_dir(root.path().join("dev/pts")).unwrap();
-    fs::write(root.path().join("dev/pts/ptmx"), "").unwrap();
-    let mut setup = Setup::caged(root.path());
-    pivot(&mut setup);
-    let step = setup.step(&console);
-    let expected = failure(step, Op::WrongFilesystem, libc::EINVAL, "/dev/pts");
-    assert_eq!(setup.fails().failure(), expected);
-    // /dev/console is a link.
-    std::os::unix::fs::symlink("/etc/victim", root.path().join("dev/console")).unwrap();
-    let mut setup = Setup::caged(root.path());
-    setup.mount(c"devpts", b"newinstance\0ptmxmode=0666\0", c"/dev/pts");
-    pivot(&mut setup);
-    let step = setup.step(&console);
-    let running = setup.start();
-    let message = running.receive().expect("a console");
-    assert_eq!(message.report.tag, Report::CONSOLE);
-    let message = running.receive().expect("a failure");
-    assert_eq!(
-        message.failure(),
-        failure(step, Op::Open, libc::ELOOP, "/dev/console")
-    );
-    running.end();
-    assert!(!root.path().join("etc/victim").exists());
-}
-
-#[test]
-fn streams_are_the_slots() {
-    if !privileged() {
-        return;
-    }
-    let mut setup = Setup::new(CloneFlags::empty());
-    let directory = tempfile::tempdir().unwrap();
-    let (input, output) = (directory.path().join("in"), directory.path().join("out"));
-    fs::write(&input, "input\n").unwrap();
-    let stdin = setup.send(fs::File::open(&input).unwrap().into());
-    let stderr = setup.send(fs::File::create(&output).unwrap().into());
-    setup.step(&Step::Stdio {
-        stdin,
-        stdout: Slot::NONE,
-        stderr,
-    });
-    host_shell(&mut setup, "cat; echo error >&2");
-    assert_eq!(setup.prints(), "input\n");
-    assert_eq!(fs::read_to_string(&output).unwrap(), "error\n");
-}
-
 #[test]
 fn a_session_keyring_is_joined() {
     if !privileged() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    setup.step(&Step::Keyring {
-        name: c"coracle-init-test",
-    });
-    setup.step(&Step::Gate {
-        gate: Gate::Mounted as u32,
-    });
+    setup.step(&Step::Keyring { name: c"coracle-init-test" });
+    setup.step(&Step::Gate { gate: Gate::Mounted as u32 });
     let running = setup.start();
     running.expect_gate(Gate::Mounted);
     running.end();
@@ -485,17 +209,11 @@ fn a_label_without_a_security_module_is_an_error() {
         return;
     }
     let mut setup = Setup::new(CloneFlags::empty());
-    let step = setup.step(&Step::ExecLabel {
-        attribute: c"exec",
-        label: c"label",
-    });
+    let step = setup.step(&Step::ExecLabel { attribute: c"exec", label: c"label" });
     let message = setup.fails();
     let (at, op, _, text) = message.failure();
     assert_eq!((at, text), (step, "exec"));
-    assert!(
-        op == Op::Open as u32 || op == Op::Write as u32,
-        "{message:?}"
-    );
+    assert!(op == Op::Open as u32 || op == Op::Write as u32, "{message:?}");
 }
 
 #[test]

@@ -35,11 +35,7 @@ fn waiting(root: &Path, address: &Path, peer: u32, script: &str) -> Running {
     let tree = setup.send(clone_tree(root));
     let listener = setup.send(listener(address));
     let kept = setup.send(fs::File::open("/dev/null").unwrap().into());
-    setup.step(&Step::Root {
-        tree,
-        path: &path_text(root),
-        propagation: 0,
-    });
+    setup.step(&Step::Root { tree, path: &path_text(root), propagation: 0 });
     setup.mount(c"proc", b"", c"/proc");
     setup.mount(c"tmpfs", b"", c"/dev");
     for name in 0..10 {
@@ -54,14 +50,8 @@ fn waiting(root: &Path, address: &Path, peer: u32, script: &str) -> Running {
         });
     }
     pivot(&mut setup);
-    setup.step(&Step::WorkingDirectory {
-        path: c"/tmp",
-        create: false,
-    });
-    setup.step(&Step::FindExecutable {
-        name: c"/bin/sh",
-        path: c"",
-    });
+    setup.step(&Step::WorkingDirectory { path: c"/tmp", create: false });
+    setup.step(&Step::FindExecutable { name: c"/bin/sh", path: c"" });
     setup.step(&Step::AwaitStart {
         listener,
         peer_uid: peer,
@@ -87,26 +77,17 @@ fn start_is_a_connection_that_ends_with_the_exec() {
     }
     let (root, directory) = (rootfs(), tempfile::tempdir().unwrap());
     let address = directory.path().join("start");
-    let running = waiting(
-        root.path(),
-        &address,
-        0,
-        "pwd; for f in /proc/self/fd/*; do echo $f; done",
-    );
+    let running =
+        waiting(root.path(), &address, 0, "pwd; for f in /proc/self/fd/*; do echo $f; done");
     running.expect_gate(Gate::Ready);
     assert!(running.receive().is_none(), "the control socket is closed");
 
     let status = fs::read_to_string(format!("/proc/{}/status", running.pid())).unwrap();
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let resident: u32 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     println!("waiting for start: {resident} KiB resident");
     assert!(resident <= 64, "{resident} KiB");
-    let open = fs::read_dir(format!("/proc/{}/fd", running.pid()))
-        .unwrap()
-        .count();
+    let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
     assert_eq!(open, 5, "three streams, the listener, one kept slot");
 
     let start = new_socket();
@@ -116,10 +97,7 @@ fn start_is_a_connection_that_ends_with_the_exec() {
     assert!(status.success());
     // The shell itself has the directory open while it looks.
     let output = output.replace("/proc/self/fd/3\n", "");
-    assert_eq!(
-        output,
-        "/tmp\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n"
-    );
+    assert_eq!(output, "/tmp\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n");
 }
 
 #[test]
@@ -135,10 +113,7 @@ fn the_exec_error_goes_to_start() {
     let start = new_socket();
     connect(start.as_raw_fd(), &UnixAddr::new(&address).unwrap()).unwrap();
     let message = receive(&start).expect("a failure");
-    assert_eq!(
-        (message.report.op, message.report.errno),
-        (Op::Execute as u32, libc::ENOENT)
-    );
+    assert_eq!((message.report.op, message.report.errno), (Op::Execute as u32, libc::ENOENT));
     assert_eq!(message.text, "/bin/sh");
     assert!(receive(&start).is_none());
     assert_eq!(running.end().0.code(), Some(1));
@@ -185,29 +160,15 @@ fn a_respawned_process_is_in_the_joined_namespace() {
     };
     let mut setup = Setup::new(CloneFlags::empty());
     let namespace = setup.send(namespace.into());
-    setup.step(&Step::Join {
-        namespace,
-        kinds: u32::try_from(libc::CLONE_NEWPID).unwrap(),
-    });
+    setup.step(&Step::Join { namespace, kinds: u32::try_from(libc::CLONE_NEWPID).unwrap() });
     setup.step(&Step::Respawn {});
-    setup.step(&Step::Gate {
-        gate: Gate::Mounted as u32,
-    });
-    setup.step(&Step::FindExecutable {
-        name: c"sh",
-        path: c"/bin",
-    });
+    setup.step(&Step::Gate { gate: Gate::Mounted as u32 });
+    setup.step(&Step::FindExecutable { name: c"sh", path: c"/bin" });
     let args = list(&["sh", "-c", "echo $$; ps -o sid= -p $$ >/dev/null; exit 7"]);
-    setup.step(&Step::Execute {
-        args: List::new(&args).unwrap(),
-        env: List::new(b"").unwrap(),
-    });
+    setup.step(&Step::Execute { args: List::new(&args).unwrap(), env: List::new(b"").unwrap() });
     let running = setup.start();
     let message = running.receive().expect("a report");
-    assert_eq!(
-        (message.report.tag, message.fds.len()),
-        (Report::RESPAWNED, 1)
-    );
+    assert_eq!((message.report.tag, message.fds.len()), (Report::RESPAWNED, 1));
     let pid = i32::try_from(message.report.detail).unwrap();
     running.expect_gate(Gate::Mounted);
     // It leads its own session.
@@ -215,10 +176,7 @@ fn a_respawned_process_is_in_the_joined_namespace() {
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
     assert_eq!(
         (fields[1], fields[3]),
-        (
-            std::process::id().to_string().as_str(),
-            pid.to_string().as_str()
-        )
+        (std::process::id().to_string().as_str(), pid.to_string().as_str())
     );
     running.go(b"go");
     assert!(running.receive().is_none());
@@ -226,10 +184,7 @@ fn a_respawned_process_is_in_the_joined_namespace() {
     assert!(status.success(), "the old process: {status}");
     assert!(output.trim().parse::<u32>().unwrap() < 10, "{output}");
     let ended = waitid(Id::PIDFd(message.fds[0].as_fd()), WaitPidFlag::WEXITED).unwrap();
-    assert_eq!(
-        ended,
-        WaitStatus::Exited(nix::unistd::Pid::from_raw(pid), 7)
-    );
+    assert_eq!(ended, WaitStatus::Exited(nix::unistd::Pid::from_raw(pid), 7));
     holder.kill().unwrap();
     holder.wait().unwrap();
 }
@@ -241,13 +196,8 @@ fn a_wrong_namespace_is_an_error() {
     }
     let mut setup = Setup::new(CloneFlags::empty());
     let namespace = setup.send(fs::File::open("/proc/self/ns/uts").unwrap().into());
-    let step = setup.step(&Step::Join {
-        namespace,
-        kinds: u32::try_from(libc::CLONE_NEWNET).unwrap(),
-    });
+    let step =
+        setup.step(&Step::Join { namespace, kinds: u32::try_from(libc::CLONE_NEWNET).unwrap() });
     let message = setup.fails();
-    assert_eq!(
-        message.failure(),
-        crate::harness::failure(step, Op::Setns, libc::EINVAL, "")
-    );
+    assert_eq!(message.failure(), crate::harness::failure(step, Op::Setns, libc::EINVAL, ""));
 }
