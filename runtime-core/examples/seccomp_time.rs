@@ -14,9 +14,7 @@ const RUNS: usize = 2000;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("which configuration?")?;
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
-    let profile = config
-        .pointer("/linux/seccomp")
-        .ok_or("it has no seccomp profile")?;
+    let profile = config.pointer("/linux/seccomp").ok_or("it has no seccomp profile")?;
     let profile: Seccomp = serde_json::from_value(profile.clone())?;
     let mut times = Vec::with_capacity(RUNS);
     let mut length = 0;

@@ -2,16 +2,8 @@
 //! runs itself again for one of its ignored tests.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#![allow(
-    unsafe_code,
-    reason = "seccomp(2) and the calls to try have no safe wrapper"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "test code"
-)]
+#![allow(unsafe_code, reason = "seccomp(2) and the calls to try have no safe wrapper")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code")]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
@@ -22,23 +14,14 @@ use coracle::spec::seccomp::Seccomp;
 /// Runs one of the ignored tests in a process of its own.
 fn run_alone(test: &str) -> Output {
     let program = std::env::current_exe().unwrap();
-    let arguments = [
-        "--exact",
-        test,
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ];
+    let arguments = ["--exact", test, "--ignored", "--nocapture", "--test-threads=1"];
     Command::new(program).args(arguments).output().unwrap()
 }
 
 fn assert_success(test: &str) {
     let output = run_alone(test);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{output:?}"
-    );
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
 }
 
 #[test]
@@ -108,29 +91,18 @@ fn call(number: i64, first: i64, second: i64) -> i64 {
 #[test]
 #[ignore = "run by dockers_profile_allows_and_refuses"]
 fn child_under_dockers_profile() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/bundles/docker-default.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundles/docker-default.json");
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let pid = i64::from(std::process::id());
-    load(&profile(
-        &config.pointer("/linux/seccomp").unwrap().to_string(),
-    ));
+    load(&profile(&config.pointer("/linux/seccomp").unwrap().to_string()));
     assert_eq!(call(libc::SYS_getpid, 0, 0), pid);
     assert_eq!(call(libc::SYS_add_key, 0, 0), -i64::from(libc::EPERM));
     assert_eq!(call(libc::SYS_clone3, 0, 0), -i64::from(libc::ENOSYS));
     assert_eq!(call(libc::SYS_personality, 0xffff_ffff, 0), 0);
-    assert_eq!(
-        call(libc::SYS_personality, 0x0040_0000, 0),
-        -i64::from(libc::EPERM)
-    );
+    assert_eq!(call(libc::SYS_personality, 0x0040_0000, 0), -i64::from(libc::EPERM));
     let vsock = i64::from(libc::AF_VSOCK);
     assert_eq!(call(libc::SYS_socket, vsock, 1), -i64::from(libc::EPERM));
-    assert_eq!(
-        call(libc::SYS_socket, 999, 1),
-        -i64::from(libc::EAFNOSUPPORT)
-    );
+    assert_eq!(call(libc::SYS_socket, 999, 1), -i64::from(libc::EAFNOSUPPORT));
     assert_eq!(call(4000, 0, 0), -i64::from(libc::ENOSYS));
 }
 
@@ -150,14 +122,8 @@ fn child_under_rules_on_arguments() {
     assert_eq!(call(libc::SYS_close, 1 << 32, 7), -102);
     assert_eq!(call(libc::SYS_close, -1, 0), -102);
     assert_eq!(call(libc::SYS_close, 0xfff_ff1f, 0), -103);
-    assert_eq!(
-        call(libc::SYS_close, 0xfff_ff1f, 7),
-        -i64::from(libc::EBADF)
-    );
-    assert_eq!(
-        call(libc::SYS_close, 0xfff_ff2f, 0),
-        -i64::from(libc::EBADF)
-    );
+    assert_eq!(call(libc::SYS_close, 0xfff_ff1f, 7), -i64::from(libc::EBADF));
+    assert_eq!(call(libc::SYS_close, 0xfff_ff2f, 0), -i64::from(libc::EBADF));
 }
 
 #[test]

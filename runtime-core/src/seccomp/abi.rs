@@ -27,10 +27,7 @@ impl Machine {
         } else if cfg!(all(target_arch = "aarch64", target_endian = "little")) {
             Ok(Self::Aarch64)
         } else {
-            let message = format!(
-                "seccomp filters cannot be made for {}",
-                std::env::consts::ARCH
-            );
+            let message = format!("seccomp filters cannot be made for {}", std::env::consts::ARCH);
             Err(Error::new(ErrorKind::Unsupported, message)
                 .with_field("linux.seccomp")
                 .with_hint("remove linux.seccomp from the configuration"))

@@ -57,10 +57,7 @@ pub(super) struct Entry {
 impl Entry {
     /// A part that does not care what is loaded.
     pub(super) const fn plain(start: Position) -> Self {
-        Self {
-            start,
-            loaded: None,
-        }
+        Self { start, loaded: None }
     }
 
     /// Where to enter if this word of the call is loaded.
@@ -84,10 +81,7 @@ pub(super) struct Assembler {
 impl Assembler {
     /// An empty program.
     pub(super) fn new() -> Self {
-        Self {
-            reversed: Vec::with_capacity(1024),
-            returns: Vec::new(),
-        }
+        Self { reversed: Vec::with_capacity(1024), returns: Vec::new() }
     }
 
     /// Continues in front of a program.
@@ -95,10 +89,7 @@ impl Assembler {
     pub(super) fn before(program: Vec<Instruction>) -> Self {
         let mut reversed = program;
         reversed.reverse();
-        Self {
-            reversed,
-            returns: Vec::new(),
-        }
+        Self { reversed, returns: Vec::new() }
     }
 
     /// The first instruction.
@@ -147,35 +138,17 @@ impl Assembler {
         if next.0 + 1 != self.reversed.len() {
             return Entry::plain(next);
         }
-        let start = self.push(Instruction {
-            code: LOAD,
-            jt: 0,
-            jf: 0,
-            k: word,
-        });
-        Entry {
-            start,
-            loaded: Some((word, next)),
-        }
+        let start = self.push(Instruction { code: LOAD, jt: 0, jf: 0, k: word });
+        Entry { start, loaded: Some((word, next)) }
     }
 
     /// A test of a word of the call, of which the bits in the mask count.
     pub(super) fn compare(&mut self, word: Word, test: Test, yes: Entry, no: Entry) -> Entry {
         let branch = if word.mask == u32::MAX {
-            self.branch(
-                test,
-                word.value,
-                yes.after(word.offset),
-                no.after(word.offset),
-            )
+            self.branch(test, word.value, yes.after(word.offset), no.after(word.offset))
         } else {
             self.branch(test, word.value, yes.start, no.start);
-            self.push(Instruction {
-                code: AND,
-                jt: 0,
-                jf: 0,
-                k: word.mask,
-            })
+            self.push(Instruction { code: AND, jt: 0, jf: 0, k: word.mask })
         };
         self.load(word.offset, branch)
     }
@@ -186,12 +159,7 @@ impl Assembler {
     }
 
     fn push_return(&mut self, value: u32) -> Position {
-        let position = self.push(Instruction {
-            code: RETURN,
-            jt: 0,
-            jf: 0,
-            k: value,
-        });
+        let position = self.push(Instruction { code: RETURN, jt: 0, jf: 0, k: value });
         match self.returns.iter_mut().find(|(known, _)| *known == value) {
             Some((_, known)) => *known = position,
             None => self.returns.push((value, position)),
@@ -208,17 +176,10 @@ impl Assembler {
             return position;
         }
         match self.reversed.get(position.0) {
-            Some(Instruction {
-                code: RETURN, k, ..
-            }) => self.push_return(*k),
+            Some(Instruction { code: RETURN, k, .. }) => self.push_return(*k),
             _ => {
                 let k = u32::try_from(away).unwrap_or(u32::MAX);
-                self.push(Instruction {
-                    code: JUMP,
-                    jt: 0,
-                    jf: 0,
-                    k,
-                })
+                self.push(Instruction { code: JUMP, jt: 0, jf: 0, k })
             }
         }
     }

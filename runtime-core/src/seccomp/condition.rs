@@ -1,6 +1,7 @@
 //! Conditions on the arguments of a system call.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::program::MAX_FILTER;
 use crate::spec::seccomp::{Argument, Operator};
 
 /// How many arguments a system call has at most.
@@ -23,10 +24,7 @@ impl Condition {
     /// Reads a condition of a profile.
     pub(super) fn new(argument: &Argument) -> Result<Self> {
         if argument.index >= ARGUMENTS {
-            let message = format!(
-                "argument {} of a system call does not exist",
-                argument.index
-            );
+            let message = format!("argument {} of a system call does not exist", argument.index);
             return Err(Error::new(ErrorKind::InvalidSpec, message)
                 .with_hint("system calls have arguments 0 to 5"));
         }
@@ -34,32 +32,18 @@ impl Condition {
             Operator::MaskedEqual => (argument.value, argument.value_two & argument.value),
             _ => (u64::MAX, argument.value),
         };
-        Ok(Self {
-            argument: argument.index,
-            op: argument.op,
-            value,
-            mask,
-        })
+        Ok(Self { argument: argument.index, op: argument.op, value, mask })
     }
 
     /// The condition that the argument is this value.
     pub(super) const fn equal(argument: u32, value: u64) -> Self {
-        Self {
-            argument,
-            op: Operator::Equal,
-            value,
-            mask: u64::MAX,
-        }
+        Self { argument, op: Operator::Equal, value, mask: u64::MAX }
     }
 
     /// The same where only the low 32 bits of arguments exist.
     pub(super) fn narrow(self) -> Self {
         let low = u64::from(u32::MAX);
-        Self {
-            value: self.value & low,
-            mask: self.mask & low,
-            ..self
-        }
+        Self { value: self.value & low, mask: self.mask & low, ..self }
     }
 
     /// Whether it always holds.
@@ -109,20 +93,13 @@ impl Clauses {
     /// two ranges.
     pub(super) fn add(&mut self, conditions: Vec<Condition>, verdict: u32) {
         // Every clause takes an instruction: no filter with more can be loaded.
-        let full = self.list.len() > super::MAX_INSTRUCTIONS;
+        let full = self.list.len() > MAX_FILTER;
         if full || self.list.iter().any(|other| other.conditions == conditions) {
             return;
         }
         let comparisons = comparisons(&conditions, self.wide);
-        let later = self
-            .list
-            .iter()
-            .position(|other| precedes(&comparisons, &other.comparisons));
-        let clause = Clause {
-            conditions,
-            verdict,
-            comparisons,
-        };
+        let later = self.list.iter().position(|other| precedes(&comparisons, &other.comparisons));
+        let clause = Clause { conditions, verdict, comparisons };
         self.list.insert(later.unwrap_or(self.list.len()), clause);
     }
 }
@@ -169,35 +146,18 @@ fn comparisons(conditions: &[Condition], wide: bool) -> Vec<Comparison> {
             Operator::MaskedEqual => Operator::MaskedEqual,
         };
         let place = condition.argument * 2;
-        let upper = Comparison {
-            place: place + 1,
-            op,
-            word: high,
-            mask: high_mask,
-            rank: rank(high),
-        };
+        let upper =
+            Comparison { place: place + 1, op, word: high, mask: high_mask, rank: rank(high) };
         if wide {
             match op {
                 Operator::Equal | Operator::MaskedEqual => list.push(upper),
                 _ => {
-                    list.push(Comparison {
-                        op: Operator::Greater,
-                        ..upper
-                    });
-                    list.push(Comparison {
-                        op: Operator::Equal,
-                        ..upper
-                    });
+                    list.push(Comparison { op: Operator::Greater, ..upper });
+                    list.push(Comparison { op: Operator::Equal, ..upper });
                 }
             }
         }
-        list.push(Comparison {
-            place,
-            op,
-            word: low,
-            mask: low_mask,
-            rank: rank(low),
-        });
+        list.push(Comparison { place, op, word: low, mask: low_mask, rank: rank(low) });
     }
     list
 }

@@ -16,10 +16,7 @@ const ARGUMENTS: u32 = 16;
 
 /// Writes the program.
 pub(super) fn emit(verdicts: &Verdicts) -> Vec<Instruction> {
-    let mut emitter = Emitter {
-        assembler: Assembler::new(),
-        default: verdicts.default,
-    };
+    let mut emitter = Emitter { assembler: Assembler::new(), default: verdicts.default };
     let mut next = emitter.assembler.give(super::KILL_THREAD);
     let mut starts = Vec::with_capacity(verdicts.branches.len());
     for branch in verdicts.branches.iter().rev() {
@@ -73,9 +70,7 @@ impl Emitter {
             Verdict::Conditional(index) => conditionals.get(index),
         };
         let none = Entry::plain(self.assembler.give(self.default));
-        conditional
-            .map_or(none, |clauses| self.clauses(clauses, none))
-            .start
+        conditional.map_or(none, |clauses| self.clauses(clauses, none)).start
     }
 
     /// Asks the clauses in their order.
@@ -85,15 +80,8 @@ impl Emitter {
         let mut rest = clauses.list.as_slice();
         while let Some((last, before)) = rest.split_last() {
             let shared = if wide { last.upper_word() } else { None };
-            let others = before
-                .iter()
-                .rev()
-                .take_while(|clause| clause.upper_word() == shared);
-            let count = if shared.is_some() {
-                1 + others.count()
-            } else {
-                1
-            };
+            let others = before.iter().rev().take_while(|clause| clause.upper_word() == shared);
+            let count = if shared.is_some() { 1 + others.count() } else { 1 };
             let (before, group) = rest.split_at(rest.len().saturating_sub(count));
             next = match shared {
                 Some(upper) if count > 1 => self.group(group, upper, next),
@@ -116,11 +104,7 @@ impl Emitter {
             next = self.narrow(first, yes, next);
         }
         let (argument, value) = upper;
-        let word = Word {
-            offset: offset(argument) + 4,
-            mask: u32::MAX,
-            value,
-        };
+        let word = Word { offset: offset(argument) + 4, mask: u32::MAX, value };
         self.assembler.compare(word, Test::Equal, next, none)
     }
 
@@ -140,11 +124,7 @@ impl Emitter {
     fn narrow(&mut self, condition: &Condition, yes: Entry, no: Entry) -> Entry {
         let (test, yes, no) = simplify(condition.op, yes, no);
         let (value, mask) = (words(condition.value).1, words(condition.mask).1);
-        let word = Word {
-            offset: offset(condition.argument),
-            mask,
-            value,
-        };
+        let word = Word { offset: offset(condition.argument), mask, value };
         self.assembler.compare(word, test, yes, no)
     }
 
@@ -153,11 +133,7 @@ impl Emitter {
         let offset = offset(condition.argument) + 4;
         let (value, mask) = (words(condition.value).0, words(condition.mask).0);
         let (_, low_mask) = words(condition.mask);
-        let upper = Word {
-            offset,
-            mask,
-            value,
-        };
+        let upper = Word { offset, mask, value };
         if low_mask == 0 {
             return self.assembler.compare(upper, Test::Equal, yes, no);
         }

@@ -28,8 +28,7 @@ pub(super) fn compile(profile: &Seccomp) -> Result<Filter> {
     let machine = Machine::native()?;
     let mut known = profile.clone();
     for rule in &mut known.syscalls {
-        rule.names
-            .retain(|name| name.is_empty() || ScmpSyscall::from_name(name).is_ok());
+        rule.names.retain(|name| name.is_empty() || ScmpSyscall::from_name(name).is_ok());
     }
     let rules = Rules::new(&known, machine)?;
     let abis: Vec<(usize, Abi)> = machine
@@ -49,15 +48,11 @@ fn export(profile: &Seccomp, abis: &[(usize, Abi)]) -> Result<Vec<Instruction>> 
     let default = action(default_action, profile.default_errno_ret)?;
     let mut filter = ScmpFilterContext::new(default).map_err(refused("start a filter"))?;
     for (_, abi) in abis {
-        filter
-            .add_arch(architecture(*abi))
-            .map_err(refused("add an architecture"))?;
+        filter.add_arch(architecture(*abi)).map_err(refused("add an architecture"))?;
     }
     let count: usize = profile.syscalls.iter().map(|rule| rule.names.len()).sum();
     if count > MANY_RULES {
-        filter
-            .set_ctl_optimize(2)
-            .map_err(refused("ask for a tree"))?;
+        filter.set_ctl_optimize(2).map_err(refused("ask for a tree"))?;
     }
     for (index, rule) in profile.syscalls.iter().enumerate() {
         add(&mut filter, rule, default)
@@ -65,9 +60,7 @@ fn export(profile: &Seccomp, abis: &[(usize, Abi)]) -> Result<Vec<Instruction>> 
     }
     let file = memfd_create(c"seccomp", MFdFlags::MFD_CLOEXEC).attempt("create a memory file")?;
     let mut file = File::from(file);
-    filter
-        .export_bpf(&file)
-        .map_err(refused("export the filter"))?;
+    filter.export_bpf(&file).map_err(refused("export the filter"))?;
     let mut bytes = Vec::new();
     file.rewind().attempt("read the filter")?;
     file.read_to_end(&mut bytes).attempt("read the filter")?;
@@ -81,25 +74,20 @@ fn add(filter: &mut ScmpFilterContext, rule: &SyscallRule, default: ScmpAction) 
         return Ok(());
     }
     let conditions: Vec<ScmpArgCompare> = rule.args.iter().map(condition).collect();
-    let repeated = rule.args.iter().enumerate().any(|(index, one)| {
-        rule.args
-            .iter()
-            .skip(index + 1)
-            .any(|two| one.index == two.index)
-    });
+    let repeated = rule
+        .args
+        .iter()
+        .enumerate()
+        .any(|(index, one)| rule.args.iter().skip(index + 1).any(|two| one.index == two.index));
     // A list with one condition each, or one list with all of them.
     let size = if repeated { 1 } else { conditions.len().max(1) };
     for name in &rule.names {
         let call = ScmpSyscall::from_name(name).map_err(refused("look up a system call"))?;
         if conditions.is_empty() {
-            filter
-                .add_rule(action, call)
-                .map_err(refused("add a rule"))?;
+            filter.add_rule(action, call).map_err(refused("add a rule"))?;
         }
         for list in conditions.chunks(size) {
-            filter
-                .add_rule_conditional(action, call, list)
-                .map_err(refused("add a rule"))?;
+            filter.add_rule_conditional(action, call, list).map_err(refused("add a rule"))?;
         }
     }
     Ok(())
@@ -155,10 +143,7 @@ fn condition(argument: &Argument) -> ScmpArgCompare {
         Operator::LessOrEqual => (ScmpCompareOp::LessOrEqual, argument.value),
         Operator::Greater => (ScmpCompareOp::Greater, argument.value),
         Operator::GreaterOrEqual => (ScmpCompareOp::GreaterEqual, argument.value),
-        Operator::MaskedEqual => (
-            ScmpCompareOp::MaskedEqual(argument.value),
-            argument.value_two,
-        ),
+        Operator::MaskedEqual => (ScmpCompareOp::MaskedEqual(argument.value), argument.value_two),
     };
     ScmpArgCompare::new(argument.index, op, value)
 }

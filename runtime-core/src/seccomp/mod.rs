@@ -27,13 +27,11 @@ mod verdict;
 pub use abi::Machine;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::program::MAX_FILTER;
 use crate::spec::seccomp::{Flag, Seccomp};
 
 /// `SECCOMP_RET_KILL_THREAD` of linux/seccomp.h.
 const KILL_THREAD: u32 = 0;
-
-/// How many instructions the kernel takes: `BPF_MAXINSNS` of linux/bpf_common.h.
-const MAX_INSTRUCTIONS: usize = 4096;
 
 /// `SECCOMP_FILTER_FLAG_LOG` of linux/seccomp.h.
 const FLAG_LOG: u32 = 1 << 1;
@@ -119,7 +117,7 @@ pub fn compile_for(profile: &Seccomp, machine: Machine) -> Result<Filter> {
 
 /// Packs a program for the kernel.
 fn pack(instructions: &[Instruction], profile: &Seccomp) -> Result<Filter> {
-    if instructions.len() > MAX_INSTRUCTIONS {
+    if instructions.len() > MAX_FILTER {
         return Err(too_long());
     }
     let mut program = Vec::with_capacity(instructions.len() * 8);
@@ -128,28 +126,23 @@ fn pack(instructions: &[Instruction], profile: &Seccomp) -> Result<Filter> {
         program.extend_from_slice(&[*jt, *jf]);
         program.extend_from_slice(&k.to_ne_bytes());
     }
-    Ok(Filter {
-        program,
-        flags: flags(profile),
-    })
+    Ok(Filter { program, flags: flags(profile) })
 }
 
 /// The instructions of a packed program.
 fn unpack(program: &[u8]) -> impl Iterator<Item = Instruction> + '_ {
     let (records, _) = program.as_chunks::<8>();
-    records
-        .iter()
-        .map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| Instruction {
-            code: u16::from_ne_bytes([c0, c1]),
-            jt,
-            jf,
-            k: u32::from_ne_bytes([k0, k1, k2, k3]),
-        })
+    records.iter().map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| Instruction {
+        code: u16::from_ne_bytes([c0, c1]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes([k0, k1, k2, k3]),
+    })
 }
 
 fn too_long() -> Error {
     let message = format!(
-        "the seccomp profile needs more than {MAX_INSTRUCTIONS} instructions, the kernel's limit"
+        "the seccomp profile needs more than {MAX_FILTER} instructions, the kernel's limit"
     );
     Error::new(ErrorKind::InvalidSpec, message)
         .with_field("linux.seccomp.syscalls")
@@ -174,36 +167,20 @@ mod tests {
     use crate::spec::seccomp::{Action, Argument, Operator, SyscallRule};
 
     fn rule(name: &str, action: Action, args: Vec<Argument>) -> SyscallRule {
-        SyscallRule {
-            names: vec![name.to_owned()],
-            action,
-            errno_ret: None,
-            args,
-        }
+        SyscallRule { names: vec![name.to_owned()], action, errno_ret: None, args }
     }
 
     fn profile(default_action: Action, syscalls: Vec<SyscallRule>) -> Seccomp {
-        Seccomp {
-            default_action: Some(default_action),
-            syscalls,
-            ..Seccomp::default()
-        }
+        Seccomp { default_action: Some(default_action), syscalls, ..Seccomp::default() }
     }
 
     fn equal(index: u32, value: u64) -> Argument {
-        Argument {
-            index,
-            value,
-            value_two: 0,
-            op: Operator::Equal,
-        }
+        Argument { index, value, value_two: 0, op: Operator::Equal }
     }
 
     /// As many alternatives as asked for, each of two tests of words.
     fn many(count: u64) -> Seccomp {
-        let args = (0..count)
-            .map(|value| equal(0, value << 32 | value))
-            .collect();
+        let args = (0..count).map(|value| equal(0, value << 32 | value)).collect();
         profile(Action::Allow, vec![rule("read", Action::Trap, args)])
     }
 
@@ -238,15 +215,11 @@ mod tests {
     #[test]
     fn far_jumps_arrive() {
         let filter = compile_for(&many(700), Machine::X86_64).unwrap();
-        assert!(filter.len() > 2100 && filter.len() <= MAX_INSTRUCTIONS);
+        assert!(filter.len() > 2100 && filter.len() <= MAX_FILTER);
         assert_eq!(filter.as_bytes().len(), filter.len() * 8);
         for value in 0..700 {
             assert_eq!(run(&filter, 0, value << 32 | value), 0x0003_0000, "{value}");
-            assert_eq!(
-                run(&filter, 0, value << 32 | (value + 1)),
-                0x7fff_0000,
-                "{value}"
-            );
+            assert_eq!(run(&filter, 0, value << 32 | (value + 1)), 0x7fff_0000, "{value}");
         }
         assert_eq!(run(&filter, 0, 700 << 32 | 700), 0x7fff_0000);
         assert_eq!(run(&filter, 1, 0), 0x7fff_0000);
@@ -284,29 +257,14 @@ mod tests {
     fn errors_name_the_field() {
         let args = vec![equal(6, 0)];
         for (profile, field) in [
+            (Seccomp { default_action: None, ..many(1) }, "linux.seccomp.defaultAction"),
+            (profile(Action::Notify, Vec::new()), "linux.seccomp.defaultAction"),
             (
-                Seccomp {
-                    default_action: None,
-                    ..many(1)
-                },
+                Seccomp { default_errno_ret: Some(4096), ..profile(Action::Errno, Vec::new()) },
                 "linux.seccomp.defaultAction",
             ),
             (
-                profile(Action::Notify, Vec::new()),
-                "linux.seccomp.defaultAction",
-            ),
-            (
-                Seccomp {
-                    default_errno_ret: Some(4096),
-                    ..profile(Action::Errno, Vec::new())
-                },
-                "linux.seccomp.defaultAction",
-            ),
-            (
-                profile(
-                    Action::Allow,
-                    vec![rule("read", Action::Notify, Vec::new())],
-                ),
+                profile(Action::Allow, vec![rule("read", Action::Notify, Vec::new())]),
                 "linux.seccomp.syscalls[0].action",
             ),
             (

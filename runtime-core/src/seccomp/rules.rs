@@ -63,9 +63,7 @@ impl Rules {
 
     /// The lists of conditions of a rule, one of which must hold.
     pub(super) fn alternatives(&self, rule: &Rule) -> &[Vec<Condition>] {
-        self.alternatives
-            .get(rule.alternatives.clone())
-            .unwrap_or_default()
+        self.alternatives.get(rule.alternatives.clone()).unwrap_or_default()
     }
 
     /// The number beyond which calls do not exist, if there is one; `column` is that of the
@@ -80,9 +78,8 @@ impl Rules {
         let field = |name: &str| format!("linux.seccomp.syscalls[{index}].{name}");
         let verdict = value(rule.action, rule.errno_ret)
             .map_err(|error| error.with_field(field("action")))?;
-        let alternatives = self
-            .read_arguments(rule)
-            .map_err(|error| error.with_field(field("args")))?;
+        let alternatives =
+            self.read_arguments(rule).map_err(|error| error.with_field(field("args")))?;
         for name in &rule.names {
             if name.is_empty() {
                 let message = "the name of a system call is empty";
@@ -93,11 +90,7 @@ impl Rules {
             };
             self.note_newest(&call, machine);
             if verdict != self.default {
-                self.list.push(Rule {
-                    call,
-                    verdict,
-                    alternatives: alternatives.clone(),
-                });
+                self.list.push(Rule { call, verdict, alternatives: alternatives.clone() });
             }
         }
         Ok(())
@@ -107,19 +100,14 @@ impl Rules {
     /// alternatives: so runc reads profiles that are older than libseccomp's own rule.
     fn read_arguments(&mut self, rule: &SyscallRule) -> Result<Range<usize>> {
         let first = self.alternatives.len();
-        let mut conditions = rule
-            .args
-            .iter()
-            .map(Condition::new)
-            .collect::<Result<Vec<Condition>>>()?;
+        let mut conditions =
+            rule.args.iter().map(Condition::new).collect::<Result<Vec<Condition>>>()?;
         let repeated = (1..conditions.len()).any(|index| {
             let (before, rest) = conditions.split_at(index);
-            rest.first()
-                .is_some_and(|one| before.iter().any(|two| one.argument == two.argument))
+            rest.first().is_some_and(|one| before.iter().any(|two| one.argument == two.argument))
         });
         if repeated {
-            self.alternatives
-                .extend(conditions.into_iter().map(|condition| vec![condition]));
+            self.alternatives.extend(conditions.into_iter().map(|condition| vec![condition]));
         } else {
             conditions.sort_by_key(|condition| condition.argument);
             self.alternatives.push(conditions);
@@ -145,10 +133,8 @@ fn default_action(profile: &Seccomp) -> Result<Action> {
     match profile.default_action {
         Some(action) => Ok(action),
         None if profile.is_empty() => Ok(Action::Allow),
-        None => Err(
-            Error::new(ErrorKind::InvalidSpec, "the default action is missing")
-                .with_field("linux.seccomp.defaultAction"),
-        ),
+        None => Err(Error::new(ErrorKind::InvalidSpec, "the default action is missing")
+            .with_field("linux.seccomp.defaultAction")),
     }
 }
 

@@ -75,19 +75,12 @@ pub(super) fn decide(profile: &Seccomp, machine: Machine) -> Result<Verdicts> {
             branches.push(branch);
         }
     }
-    Ok(Verdicts {
-        default: rules.default,
-        branches,
-    })
+    Ok(Verdicts { default: rules.default, branches })
 }
 
 impl Branch {
     fn new(audit: u32) -> Self {
-        Self {
-            audit,
-            segments: Vec::with_capacity(256),
-            conditionals: Vec::new(),
-        }
+        Self { audit, segments: Vec::with_capacity(256), conditionals: Vec::new() }
     }
 
     /// Adds the numbers of a calling convention.
@@ -133,24 +126,13 @@ impl Branch {
             self.add(rules, Abi::X32, column);
             let newest = rules.newest(Abi::X32, column);
             self.end(newest);
-            let last = if newest.is_some() {
-                Verdict::Return(NO_SUCH_CALL)
-            } else {
-                default
-            };
+            let last = if newest.is_some() { Verdict::Return(NO_SUCH_CALL) } else { default };
             (default, last, last)
         } else {
             self.push(mark, FOREIGN);
             (FOREIGN, FOREIGN, default)
         };
-        self.push(
-            UPPER,
-            if native_ends {
-                Verdict::Return(NO_SUCH_CALL)
-            } else {
-                upper
-            },
-        );
+        self.push(UPPER, if native_ends { Verdict::Return(NO_SUCH_CALL) } else { upper });
         self.push(UPPER | mark, last);
         self.push(u32::MAX, skipped);
     }
@@ -158,11 +140,7 @@ impl Branch {
     /// Says that the numbers beyond the newest do not exist.
     fn end(&mut self, newest: Option<u32>) {
         let Some(newest) = newest else { return };
-        while self
-            .segments
-            .last()
-            .is_some_and(|segment| segment.first > newest)
-        {
+        while self.segments.last().is_some_and(|segment| segment.first > newest) {
             self.segments.pop();
         }
         self.push(newest + 1, Verdict::Return(NO_SUCH_CALL));
@@ -173,11 +151,7 @@ impl Branch {
         if self.segments.last().is_some_and(|last| last.first == first) {
             self.segments.pop();
         }
-        if self
-            .segments
-            .last()
-            .is_none_or(|last| last.verdict != verdict)
-        {
+        if self.segments.last().is_none_or(|last| last.verdict != verdict) {
             self.segments.push(Segment { first, verdict });
         }
     }
@@ -198,9 +172,7 @@ impl Match<'_> {
         let code = self.code.map(|code| Condition::equal(0, u64::from(code)));
         // The call's arguments lie in memory, out of reach. libseccomp drops the condition on the
         // first argument, and lets the others test socketcall's own; so do we.
-        let rest = alternative
-            .iter()
-            .filter(|one| self.code.is_none() || one.argument != 0);
+        let rest = alternative.iter().filter(|one| self.code.is_none() || one.argument != 0);
         code.into_iter()
             .chain(rest.map(|one| if wide { *one } else { one.narrow() }))
             .filter(|one| !one.is_always())
@@ -213,23 +185,10 @@ fn matches<'r>(rules: &'r Rules, abi: Abi, column: usize) -> Vec<Match<'r>> {
     let mut matches = Vec::with_capacity(rules.list.len() + 64);
     for rule in &rules.list {
         if let (Abi::X86, Some(other)) = (abi, rule.call.multiplexed) {
-            matches.push(Match {
-                number: other.number,
-                rule,
-                code: Some(other.code),
-            });
+            matches.push(Match { number: other.number, rule, code: Some(other.code) });
         }
-        if let Some(number) = rule
-            .call
-            .numbers
-            .get(column)
-            .filter(|number| **number != NO)
-        {
-            matches.push(Match {
-                number: *number,
-                rule,
-                code: None,
-            });
+        if let Some(number) = rule.call.numbers.get(column).filter(|number| **number != NO) {
+            matches.push(Match { number: *number, rule, code: None });
         }
     }
     matches.sort_by_key(|one| one.number);

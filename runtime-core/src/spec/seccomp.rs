@@ -244,10 +244,7 @@ mod tests {
             (r#"{"architectures": ["SCMP_ARCH_NO"]}"#, "SCMP_ARCH_NO"),
             (r#"{"flags": ["NO_FLAG"]}"#, "NO_FLAG"),
             (r#"{"syscalls": [{"names": ["read"]}]}"#, "action"),
-            (
-                r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}]}"#,
-                "EQ",
-            ),
+            (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}]}"#, "EQ"),
             (r#"{"defaultErrnoRet": -1}"#, "-1"),
         ] {
             let error = parse(json).unwrap_err().to_string();
@@ -258,11 +255,7 @@ mod tests {
     #[test]
     fn an_empty_object_is_no_profile() {
         assert!(parse("{}").unwrap().is_empty());
-        assert!(
-            !parse(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(!parse(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap().is_empty());
     }
 
     #[test]

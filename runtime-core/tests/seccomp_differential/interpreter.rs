@@ -65,11 +65,7 @@ fn runs_a_filter() {
         instruction(0x06, 0, 0, 1),
         instruction(0x06, 0, 0, 2),
     ];
-    let call = |value| Call {
-        audit: 0,
-        number: 0,
-        arguments: [value, 0, 0, 0, 0, 0],
-    };
+    let call = |value| Call { audit: 0, number: 0, arguments: [value, 0, 0, 0, 0, 0] };
     assert_eq!(run(&program, &call(0x1f_0000_0000)), 1);
     assert_eq!(run(&program, &call(0x2f_0000_001f)), 2);
 }

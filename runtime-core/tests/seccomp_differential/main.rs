@@ -54,10 +54,7 @@ pub(crate) fn compare(profile: &Seccomp, machine: Machine) -> Option<Outcome> {
     let stub = oracle::Stub::new(&profile, machine);
     let filter = compile_for(&profile, machine).expect("the profile compiles");
     let ours: Vec<_> = filter.instructions().collect();
-    let mut outcome = Outcome {
-        broken: oracle::broken(&theirs),
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome { broken: oracle::broken(&theirs), ..Outcome::default() };
     for call in calls(&profile) {
         if outcome.broken.contains(&call.audit) {
             continue;
@@ -65,11 +62,7 @@ pub(crate) fn compare(profile: &Seccomp, machine: Machine) -> Option<Outcome> {
         let newer = stub.answer(&call);
         let expected = newer.unwrap_or_else(|| run(&theirs, &call));
         let found = run(&ours, &call);
-        let reading = if newer.is_none() {
-            reading::read(&profile, &call)
-        } else {
-            None
-        };
+        let reading = if newer.is_none() { reading::read(&profile, &call) } else { None };
         if expected == found {
             outcome.same += 1;
         } else if reading.is_some_and(|it| it.doubtful && it.values.contains(&found)) {
@@ -93,17 +86,10 @@ fn calls(profile: &Seccomp) -> Vec<Call> {
     for audit in [X86_64, X86, AARCH64, ARM, UNKNOWN] {
         let conditional = oracle::conditional(profile, audit);
         for number in numbers() {
-            let call = Call {
-                audit,
-                number,
-                arguments: [0; 6],
-            };
+            let call = Call { audit, number, arguments: [0; 6] };
             calls.push(call);
             if conditional.contains(&number) {
-                calls.extend(arguments.iter().map(|list| Call {
-                    arguments: *list,
-                    ..call
-                }));
+                calls.extend(arguments.iter().map(|list| Call { arguments: *list, ..call }));
             }
         }
     }
@@ -111,20 +97,10 @@ fn calls(profile: &Seccomp) -> Vec<Call> {
 }
 
 fn numbers() -> impl Iterator<Item = u32> {
-    let edges = [
-        0x7fff_ffff,
-        0x8000_0000,
-        0xbfff_ffff,
-        0xc000_0000,
-        0xffff_fffe,
-        0xffff_ffff,
-    ];
+    let edges = [0x7fff_ffff, 0x8000_0000, 0xbfff_ffff, 0xc000_0000, 0xffff_fffe, 0xffff_ffff];
     let low = 0..=600;
     let private = 0xf_0000..0xf_0008;
-    low.clone()
-        .chain(low.map(|number| number | X32_BIT))
-        .chain(private)
-        .chain(edges)
+    low.clone().chain(low.map(|number| number | X32_BIT)).chain(private).chain(edges)
 }
 
 /// Arguments around the values of the rules: each alone, then mixed.
@@ -135,12 +111,7 @@ fn arguments(profile: &Seccomp) -> Vec<[u64; 6]> {
             Operator::MaskedEqual => argument.value_two,
             _ => argument.value,
         };
-        let near = [
-            base.wrapping_sub(1),
-            base,
-            base.wrapping_add(1),
-            base & 0xffff_ffff,
-        ];
+        let near = [base.wrapping_sub(1), base, base.wrapping_add(1), base & 0xffff_ffff];
         let index = usize::try_from(argument.index).unwrap();
         for value in near {
             values[index].extend([value, value ^ (1 << 32), value | (1 << 63)]);

@@ -15,8 +15,7 @@ use super::{AARCH64, ARM, X32_BIT, X86, X86_64};
 pub(crate) fn known(profile: &Seccomp) -> Seccomp {
     let mut profile = profile.clone();
     for rule in &mut profile.syscalls {
-        rule.names
-            .retain(|name| ScmpSyscall::from_name(name).is_ok());
+        rule.names.retain(|name| ScmpSyscall::from_name(name).is_ok());
     }
     profile
 }
@@ -29,10 +28,7 @@ fn architectures(profile: &Seccomp, machine: Machine) -> Vec<(Architecture, Scmp
             (Architecture::X86, ScmpArch::X86),
             (Architecture::X32, ScmpArch::X32),
         ],
-        _ => vec![
-            (Architecture::Aarch64, ScmpArch::Aarch64),
-            (Architecture::Arm, ScmpArch::Arm),
-        ],
+        _ => vec![(Architecture::Aarch64, ScmpArch::Aarch64), (Architecture::Arm, ScmpArch::Arm)],
     };
     let native = all[0].0;
     all.into_iter()
@@ -73,13 +69,7 @@ pub(crate) fn program(profile: &Seccomp, machine: Machine) -> Option<Vec<Instruc
 pub(crate) fn broken(program: &[Instruction]) -> Vec<u32> {
     let mut broken = Vec::new();
     let mut next = 1;
-    while let Instruction {
-        code: 0x15,
-        jt,
-        jf,
-        k,
-    } = program[next]
-    {
+    while let Instruction { code: 0x15, jt, jf, k } = program[next] {
         let first = program[next + 1 + usize::from(jt)].code;
         if first != 0x20 && first != 0x06 {
             broken.push(k);
@@ -91,12 +81,7 @@ pub(crate) fn broken(program: &[Instruction]) -> Vec<u32> {
 
 fn instruction(&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; 8]) -> Instruction {
     let k = u32::from_ne_bytes([k0, k1, k2, k3]);
-    Instruction {
-        code: u16::from_ne_bytes([c0, c1]),
-        jt,
-        jf,
-        k,
-    }
+    Instruction { code: u16::from_ne_bytes([c0, c1]), jt, jf, k }
 }
 
 fn add(filter: &mut ScmpFilterContext, rule: &SyscallRule, default: ScmpAction) -> Option<()> {
@@ -115,10 +100,9 @@ fn add(filter: &mut ScmpFilterContext, rule: &SyscallRule, default: ScmpAction) 
                 Operator::LessOrEqual => (ScmpCompareOp::LessOrEqual, argument.value),
                 Operator::Greater => (ScmpCompareOp::Greater, argument.value),
                 Operator::GreaterOrEqual => (ScmpCompareOp::GreaterEqual, argument.value),
-                Operator::MaskedEqual => (
-                    ScmpCompareOp::MaskedEqual(argument.value),
-                    argument.value_two,
-                ),
+                Operator::MaskedEqual => {
+                    (ScmpCompareOp::MaskedEqual(argument.value), argument.value_two)
+                }
             };
             ScmpArgCompare::new(argument.index, op, datum)
         })
@@ -162,24 +146,11 @@ impl Stub {
         let lenient = [Action::Allow, Action::Log, Action::Trace];
         let mut largest = Vec::new();
         for (_, arch) in architectures(profile, machine) {
-            let numbers = profile
-                .syscalls
-                .iter()
-                .flat_map(|rule| &rule.names)
-                .filter_map(|name| {
-                    u32::try_from(
-                        ScmpSyscall::from_name_by_arch(name, arch)
-                            .ok()?
-                            .as_raw_syscall(),
-                    )
+            let numbers = profile.syscalls.iter().flat_map(|rule| &rule.names).filter_map(|name| {
+                u32::try_from(ScmpSyscall::from_name_by_arch(name, arch).ok()?.as_raw_syscall())
                     .ok()
-                });
-            largest.extend(
-                numbers
-                    .max()
-                    .filter(|number| *number > 0)
-                    .map(|number| (arch, number)),
-            );
+            });
+            largest.extend(numbers.max().filter(|number| *number > 0).map(|number| (arch, number)));
         }
         if lenient.contains(&profile.default_action.unwrap()) {
             largest.clear();
@@ -217,19 +188,10 @@ pub(crate) fn conditional(profile: &Seccomp, audit: u32) -> Vec<u32> {
         numbers.extend([102, 117]);
         numbers.extend(337..=402);
     }
-    for name in profile
-        .syscalls
-        .iter()
-        .filter(|rule| !rule.args.is_empty())
-        .flat_map(|r| &r.names)
+    for name in profile.syscalls.iter().filter(|rule| !rule.args.is_empty()).flat_map(|r| &r.names)
     {
         numbers.extend(archs.iter().filter_map(|arch| {
-            u32::try_from(
-                ScmpSyscall::from_name_by_arch(name, *arch)
-                    .ok()?
-                    .as_raw_syscall(),
-            )
-            .ok()
+            u32::try_from(ScmpSyscall::from_name_by_arch(name, *arch).ok()?.as_raw_syscall()).ok()
         }));
     }
     numbers

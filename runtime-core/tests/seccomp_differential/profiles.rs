@@ -62,12 +62,7 @@ pub(crate) const ACTIONS: [Action; 8] = [
 
 pub(crate) fn rule(names: &[&str], action: Action, args: Vec<Argument>) -> SyscallRule {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
-    SyscallRule {
-        names,
-        action,
-        errno_ret: None,
-        args,
-    }
+    SyscallRule { names, action, errno_ret: None, args }
 }
 
 pub(crate) fn base(default_action: Action, architectures: &[Architecture]) -> Seccomp {
@@ -90,24 +85,13 @@ pub(crate) const SETS: [&[Architecture]; 6] = [
 
 #[test]
 fn every_pair_of_actions_on_every_set_of_architectures() {
-    let names = [
-        "read",
-        "getpid",
-        "socket",
-        "socketcall",
-        "clock_gettime64",
-        "no_such_call",
-    ];
+    let names = ["read", "getpid", "socket", "socketcall", "clock_gettime64", "no_such_call"];
     for default in ACTIONS {
         for action in ACTIONS {
             for set in SETS {
                 let mut profile = base(default, set);
                 profile.syscalls.push(rule(&names, action, Vec::new()));
-                assert_same(
-                    &format!("{default:?} {action:?} {set:?}"),
-                    &profile,
-                    Machine::X86_64,
-                );
+                assert_same(&format!("{default:?} {action:?} {set:?}"), &profile, Machine::X86_64);
             }
         }
     }
@@ -120,10 +104,7 @@ fn every_errno_is_kept() {
         profile.default_errno_ret = Some(errno);
         for (name, action) in [("read", Action::Errno), ("write", Action::Trace)] {
             let rule = rule(&[name], action, Vec::new());
-            profile.syscalls.push(SyscallRule {
-                errno_ret: Some(errno ^ 1),
-                ..rule
-            });
+            profile.syscalls.push(SyscallRule { errno_ret: Some(errno ^ 1), ..rule });
         }
         assert_same(&format!("errno {errno}"), &profile, Machine::X86_64);
     }
@@ -147,17 +128,10 @@ fn every_operator_around_the_edges_of_words() {
     for op in Operator::ALL {
         for value in values {
             for value_two in [0, 0x10, value] {
-                let argument = Argument {
-                    index: 2,
-                    value,
-                    value_two,
-                    op: *op,
-                };
+                let argument = Argument { index: 2, value, value_two, op: *op };
                 let mut profile = base(Action::Errno, SETS[5]);
                 let names = ["personality", "socket", "semget", "mmap2"];
-                profile
-                    .syscalls
-                    .push(rule(&names, Action::Allow, vec![argument]));
+                profile.syscalls.push(rule(&names, Action::Allow, vec![argument]));
                 assert_same(&format!("{op:?} {value:#x}"), &profile, Machine::X86_64);
                 profile.architectures.extend([Architecture::Arm]);
                 assert_same(&format!("{op:?} {value:#x}"), &profile, Machine::Aarch64);
@@ -177,12 +151,7 @@ fn edges_of_the_numbers_that_do_not_exist() {
         &["clock_gettime64", "fchmodat2"],
     ];
     for names in sets {
-        for default in [
-            Action::Errno,
-            Action::KillProcess,
-            Action::Allow,
-            Action::Trace,
-        ] {
+        for default in [Action::Errno, Action::KillProcess, Action::Allow, Action::Trace] {
             for set in SETS {
                 let mut profile = base(default, set);
                 profile.syscalls.push(rule(names, Action::Log, Vec::new()));
@@ -197,17 +166,11 @@ fn edges_of_the_numbers_that_do_not_exist() {
 #[test]
 fn flags_are_those_of_runc() {
     let flags = |flags: Option<Vec<Flag>>| {
-        let profile = Seccomp {
-            flags,
-            ..base(Action::Allow, &[])
-        };
+        let profile = Seccomp { flags, ..base(Action::Allow, &[]) };
         coracle::seccomp::compile(&profile).unwrap().flags()
     };
     assert_eq!(flags(None), 4);
     assert_eq!(flags(Some(Vec::new())), 0);
     assert_eq!(flags(Some(vec![Flag::Log])), 2);
-    assert_eq!(
-        flags(Some(vec![Flag::SpecAllow, Flag::Log, Flag::Tsync])),
-        6
-    );
+    assert_eq!(flags(Some(vec![Flag::SpecAllow, Flag::Log, Flag::Tsync])), 6);
 }

@@ -25,18 +25,10 @@ const NAMES: [&str; 12] = [
 ];
 
 fn argument() -> impl Strategy<Value = Argument> {
-    let value = prop_oneof![
-        0..4_u64,
-        select(vec![1 << 32, u64::MAX, 0xffff_ffff, 1 << 63, (1 << 32) + 2])
-    ];
-    (0..4_u32, value.clone(), value, select(Operator::ALL)).prop_map(
-        |(index, value, value_two, op)| Argument {
-            index,
-            value,
-            value_two,
-            op,
-        },
-    )
+    let value =
+        prop_oneof![0..4_u64, select(vec![1 << 32, u64::MAX, 0xffff_ffff, 1 << 63, (1 << 32) + 2])];
+    (0..4_u32, value.clone(), value, select(Operator::ALL))
+        .prop_map(|(index, value, value_two, op)| Argument { index, value, value_two, op })
 }
 
 fn rule(actions: &'static [Action]) -> impl Strategy<Value = SyscallRule> {
@@ -54,26 +46,18 @@ fn rule(actions: &'static [Action]) -> impl Strategy<Value = SyscallRule> {
 
 fn profile(actions: &'static [Action]) -> impl Strategy<Value = Seccomp> {
     let architectures = subsequence(
-        vec![
-            Architecture::X86_64,
-            Architecture::X86,
-            Architecture::X32,
-            Architecture::Arm,
-        ],
+        vec![Architecture::X86_64, Architecture::X86, Architecture::X32, Architecture::Arm],
         0..=4,
     );
     let default = select(vec![Action::Errno, Action::Allow, Action::KillProcess]);
-    (
-        default,
-        architectures,
-        prop::collection::vec(rule(actions), 0..8),
-    )
-        .prop_map(|(default_action, architectures, syscalls)| Seccomp {
+    (default, architectures, prop::collection::vec(rule(actions), 0..8)).prop_map(
+        |(default_action, architectures, syscalls)| Seccomp {
             default_action: Some(default_action),
             architectures,
             syscalls,
             ..Seccomp::default()
-        })
+        },
+    )
 }
 
 /// Compares the filters; how often they may differ where libseccomp is known to err is counted.
@@ -106,21 +90,20 @@ fn check(cases: u32, strategy: impl Strategy<Value = (Seccomp, Machine)>) {
 
 #[test]
 fn one_action() {
-    check(
-        100,
-        profile(&[Action::Log]).prop_map(|profile| (profile, Machine::X86_64)),
-    );
-    check(
-        40,
-        profile(&[Action::Log]).prop_map(|profile| (profile, Machine::Aarch64)),
-    );
+    check(100, profile(&[Action::Log]).prop_map(|profile| (profile, Machine::X86_64)));
+    check(40, profile(&[Action::Log]).prop_map(|profile| (on_aarch64(profile), Machine::Aarch64)));
+}
+
+/// Without the calls that 64-bit ARM lacks: libseccomp's filter would often be broken.
+fn on_aarch64(mut profile: Seccomp) -> Seccomp {
+    for rule in &mut profile.syscalls {
+        rule.names.retain(|name| name != "socketcall" && name != "mmap2");
+    }
+    profile
 }
 
 #[test]
 fn several_actions() {
     let actions = &[Action::Log, Action::Trap, Action::Errno, Action::Trace];
-    check(
-        100,
-        profile(actions).prop_map(|profile| (profile, Machine::X86_64)),
-    );
+    check(100, profile(actions).prop_map(|profile| (profile, Machine::X86_64)));
 }

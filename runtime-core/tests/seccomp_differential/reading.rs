@@ -29,38 +29,26 @@ pub(crate) fn read(profile: &Seccomp, call: &Call) -> Option<Reading> {
     let unconditional = |(rule, behind): &&(&SyscallRule, bool)| rule.args.is_empty() && !behind;
     if let Some((rule, _)) = rules.iter().find(unconditional) {
         let values = vec![value(rule.action, rule.errno_ret)];
-        return Some(Reading {
-            values,
-            doubtful: false,
-        });
+        return Some(Reading { values, doubtful: false });
     }
-    let mut reading = Reading {
-        values: Vec::new(),
-        doubtful: false,
-    };
+    let mut reading = Reading { values: Vec::new(), doubtful: false };
     let mut count = 0;
     for (rule, behind) in rules {
         for list in alternatives(rule) {
             count += 1;
-            let list: Vec<&Argument> = list
-                .iter()
-                .filter(|argument| !behind || argument.index != 0)
-                .collect();
+            let list: Vec<&Argument> =
+                list.iter().filter(|argument| !behind || argument.index != 0).collect();
             if list.iter().all(|argument| is_met(argument, call, wide)) {
                 reading.values.push(value(rule.action, rule.errno_ret));
             }
-            let first = if behind {
-                Some(0)
-            } else {
-                list.iter().map(|one| one.index).min()
-            };
+            let first = if behind { Some(0) } else { list.iter().map(|one| one.index).min() };
             reading.doubtful |= !wide
                 && list
                     .iter()
                     .any(|one| one.op == Operator::LessOrEqual && Some(one.index) != first);
         }
     }
-    reading.doubtful |= count > 1;
+    reading.doubtful |= count.max(behind_the_same(profile, call)) > 1;
     if reading.values.is_empty() {
         reading.values.push(default);
     }
@@ -77,11 +65,7 @@ fn rules<'p>(profile: &'p Seccomp, call: &Call) -> Option<Vec<(&'p SyscallRule, 
         ARM => ScmpArch::Arm,
         _ => return None,
     };
-    let name = |number: i32| {
-        ScmpSyscall::from_raw_syscall(number)
-            .get_name_by_arch(arch)
-            .ok()
-    };
+    let name = |number: i32| ScmpSyscall::from_raw_syscall(number).get_name_by_arch(arch).ok();
     let own = name(i32::try_from(call.number).ok()?);
     let code = i32::try_from(call.arguments[0] & 0xffff_ffff).unwrap_or(0);
     // libseccomp's numbers for the calls behind others.
@@ -105,15 +89,28 @@ fn rules<'p>(profile: &'p Seccomp, call: &Call) -> Option<Vec<(&'p SyscallRule, 
     Some(rules)
 }
 
+/// How many alternatives there are for all calls behind this socketcall(2) or ipc(2): they are
+/// one tree.
+fn behind_the_same(profile: &Seccomp, call: &Call) -> usize {
+    let numbers = match (call.audit, call.number) {
+        (X86, 102) => -199..-100,
+        (X86, 117) => -299..-200,
+        _ => return 0,
+    };
+    let behind = |name: &&String| {
+        ScmpSyscall::from_name_by_arch(name, ScmpArch::X86)
+            .is_ok_and(|call| numbers.contains(&call.as_raw_syscall()))
+    };
+    let count =
+        |rule: &SyscallRule| rule.names.iter().filter(behind).count() * alternatives(rule).len();
+    profile.syscalls.iter().map(count).sum()
+}
+
 /// The lists of conditions of a rule, one of which must hold.
 fn alternatives(rule: &SyscallRule) -> Vec<Vec<Argument>> {
     let args = &rule.args;
     let repeated = (0..6).any(|index| args.iter().filter(|a| a.index == index).count() > 1);
-    if repeated {
-        args.iter().map(|one| vec![*one]).collect()
-    } else {
-        vec![args.clone()]
-    }
+    if repeated { args.iter().map(|one| vec![*one]).collect() } else { vec![args.clone()] }
 }
 
 fn is_met(argument: &Argument, call: &Call, wide: bool) -> bool {

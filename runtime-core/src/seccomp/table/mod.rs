@@ -44,16 +44,8 @@ pub(super) struct Call {
 
 const fn row<const N: usize>(name: &str, numbers: [u32; N]) -> Row<N> {
     match key(name) {
-        Some(key) => Row {
-            key,
-            numbers,
-            multiplexed: None,
-        },
-        None => Row {
-            key: [u64::MAX; 4],
-            numbers,
-            multiplexed: None,
-        },
+        Some(key) => Row { key, numbers, multiplexed: None },
+        None => Row { key: [u64::MAX; 4], numbers, multiplexed: None },
     }
 }
 
@@ -90,10 +82,7 @@ pub(super) fn find<const N: usize>(rows: &'static [Row<N>], name: &str) -> Optio
     let key = key(name)?;
     let index = rows.binary_search_by(|row| row.key.cmp(&key)).ok()?;
     let row = rows.get(index)?;
-    Some(Call {
-        numbers: &row.numbers,
-        multiplexed: row.multiplexed,
-    })
+    Some(Call { numbers: &row.numbers, multiplexed: row.multiplexed })
 }
 
 #[cfg(test)]
@@ -111,20 +100,11 @@ mod tests {
     #[test]
     fn finds_what_is_there_and_nothing_else() {
         assert_eq!(find(x86::CALLS, "read").unwrap().numbers, [0, 3, 0]);
-        assert_eq!(
-            find(x86::CALLS, "file_setattr").unwrap().numbers,
-            [469, 469, 469]
-        );
+        assert_eq!(find(x86::CALLS, "file_setattr").unwrap().numbers, [469, 469, 469]);
         assert_eq!(find(x86::CALLS, "_llseek").unwrap().numbers, [NO, 140, NO]);
         assert_eq!(find(arm::CALLS, "openat").unwrap().numbers, [56, 322]);
         let socket = find(x86::CALLS, "socket").unwrap().multiplexed;
-        assert_eq!(
-            socket,
-            Some(Multiplexed {
-                number: 102,
-                code: 1
-            })
-        );
+        assert_eq!(socket, Some(Multiplexed { number: 102, code: 1 }));
         for name in ["", "rea", "readd", "READ", "no_such_call", &"r".repeat(33)] {
             assert!(find(x86::CALLS, name).is_none(), "{name}");
         }
