@@ -383,6 +383,10 @@ fn default_config(trial: &Trial, id: &str) -> Value {
     if !trial.host.root {
         rootless(&mut config);
     }
+    if !trial.host.cgroup_writable {
+        // A path that is asked for and cannot be made is an error.
+        value::remove(&mut config, "/linux/cgroupsPath");
+    }
     config
 }
 

@@ -161,8 +161,7 @@ impl<'t> Call<'t> {
             Some([input, output]) => command.stdin(input).stdout(output),
             None => command.stdin(self.stdin).stdout(open(&out)?),
         };
-        let child = command.spawn()?;
-        self.trial.own(child.id());
+        let child = self.trial.spawn(&mut command)?;
         Ok(Running { trial: self.trial, child, line, out, err, end: Instant::now() + self.limit })
     }
 

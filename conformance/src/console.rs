@@ -30,12 +30,9 @@ impl<'t> Console<'t> {
         let path = trial.new_path("tty");
         let output = trial.new_path("console");
         let op = format!("console={},{input}", path.display());
-        let child = Command::new(trial.probe())
-            .arg(&op)
-            .stdin(Stdio::null())
-            .stdout(std::fs::File::create(&output)?)
-            .spawn()?;
-        trial.own(child.id());
+        let mut command = Command::new(trial.probe());
+        command.arg(&op).stdin(Stdio::null()).stdout(std::fs::File::create(&output)?);
+        let child = trial.spawn(&mut command)?;
         let console = Self { trial, child, op, output, path };
         trial.until("the console socket", || console.path.exists())?;
         Ok(console)

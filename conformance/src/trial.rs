@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -151,11 +152,16 @@ impl Trial {
         Ok(())
     }
 
-    /// A child process that the code that started it waits for.
-    pub(crate) fn own(&self, pid: u32) {
-        if let Ok(mut calls) = self.calls.lock() {
-            calls.insert(pid);
-        }
+    /// Starts a program that the caller waits for; `disown` must follow the wait.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn spawn(&self, command: &mut Command) -> std::io::Result<Child> {
+        // The lock is held so that another thread cannot take the child for an orphan.
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn()?;
+        calls.insert(child.id());
+        Ok(child)
     }
 
     /// A child process that was waited for.
