@@ -40,10 +40,7 @@ const FILE_LINES: usize = 500;
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("runtime-core/src/sys", "system calls"),
     ("runtime-core/init/", "the program that runs in the container, without a standard library"),
-    (
-        "runtime-core/tests/init_steps/harness.rs",
-        "starts the init program as the library does, in tests",
-    ),
+    ("runtime-core/tests/init_steps/", "starts the init program as the library does, in tests"),
     ("runtime-core/tests/seccomp_kernel.rs", "loads filters and makes the calls to try"),
     ("conformance/probe/sys.rs", "system calls that the probe asks about"),
     ("benches/src/bin/floor/", "the bare kernel objects of a container, made without a runtime"),
