@@ -204,7 +204,8 @@ pub(super) const CASES: &[Case] = &[
             .set("/linux/resources/unified", json!({ "../cgroup.max.depth": "33" }))
             .refused("")
             .map(drop)
-    }),
+    })
+    .needs(&[Need::Cgroup]),
     Case::new("cgroups/path-traversal", "a path never leaves the hierarchy", |t| {
         let bundle = t.bundle().ops(&["exit=0"]);
         let id = bundle.id().to_owned();

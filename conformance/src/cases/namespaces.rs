@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
+use crate::bundle::Bundle;
 use crate::case::{Case, Need};
 use crate::failure::{Check, ensure};
 use crate::trial::Trial;
@@ -77,7 +78,7 @@ pub(super) const CASES: &[Case] = &[
         let first = t.bundle().ops(&["sleep"]).start()?;
         let path = format!("/proc/{}/ns/pid", first.pid()?);
         let link = fs::read_link(&path)?.display().to_string();
-        let report = t.bundle().join("pid", &path).report()?;
+        let report = member(t, first.pid()?, &[("pid", "pid")]).report()?;
         equal("pid", inside(&report, "pid")?, &link)?;
         ensure(report["pid"] != json!(1), "pid 1 in a joined pid namespace")
     }),
@@ -87,16 +88,11 @@ pub(super) const CASES: &[Case] = &[
         |t| {
             let first = t.bundle().ops(&["sleep"]).start()?;
             let pid = first.pid()?;
-            let mut bundle = t.bundle().remove("/hostname");
             let mut kinds = vec![("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+            let report = member(t, pid, &kinds).remove("/hostname").report()?;
             if !t.host.root {
                 kinds.push(("user", "user"));
-                bundle = bundle.remove("/linux/uidMappings").remove("/linux/gidMappings");
             }
-            for (kind, file) in &kinds {
-                bundle = bundle.join(kind, &format!("/proc/{pid}/ns/{file}"));
-            }
-            let report = bundle.report()?;
             for (_, file) in kinds {
                 let link = fs::read_link(format!("/proc/{pid}/ns/{file}"))?.display().to_string();
                 equal(file, inside(&report, file)?, &link)?;
@@ -104,6 +100,16 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     ),
+    Case::new("namespaces/join-user", "config-linux.md#namespaces: path is joined", |t| {
+        let first = t.bundle().user_namespace().ops(&["sleep"]).start()?;
+        let pid = first.pid()?;
+        let kinds = [("user", "user"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")];
+        let report = member(t, pid, &kinds).remove("/hostname").report()?;
+        let link = fs::read_link(format!("/proc/{pid}/ns/user"))?.display().to_string();
+        equal("user", inside(&report, "user")?, &link)?;
+        equal("uid", &report["uid"], &json!([0, 0, 0, 0]))
+    })
+    .needs(&[Need::Root, Need::UserNamespace]),
     Case::new(
         "namespaces/join-missing",
         "config-linux.md#namespaces: a bad path is an error",
@@ -269,12 +275,11 @@ impl<'t> Keeper<'t> {
                     unshare(flag).map_err(|error| format!("unshare {name}: {error}"))?;
                     let mut command = Command::new(trial.probe());
                     command.arg("sleep").stdin(Stdio::null()).stdout(Stdio::null());
-                    command.spawn().map_err(|error| error.to_string())
+                    trial.spawn(&mut command).map_err(|error| error.to_string())
                 })
                 .join()
         });
         let child = thread_limited.map_err(|_| "the thread died")??;
-        trial.own(child.id());
         Ok(Self { trial, child })
     }
 }
@@ -285,6 +290,20 @@ impl Drop for Keeper<'_> {
         let _ = self.child.wait();
         self.trial.disown(self.child.id());
     }
+}
+
+/// A bundle that joins namespaces of a container; an ordinary user must join the user namespace
+/// that owns them too.
+fn member<'t>(t: &'t Trial, pid: i64, kinds: &[(&str, &str)]) -> Bundle<'t> {
+    let mut bundle = t.bundle();
+    if !t.host.root {
+        bundle = bundle.remove("/linux/uidMappings").remove("/linux/gidMappings");
+        bundle = bundle.join("user", &format!("/proc/{pid}/ns/user"));
+    }
+    for (kind, file) in kinds {
+        bundle = bundle.join(kind, &format!("/proc/{pid}/ns/{file}"));
+    }
+    bundle
 }
 
 fn map_is(found: &Value, wanted: &str) -> Check {
