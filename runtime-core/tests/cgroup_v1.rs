@@ -500,3 +500,16 @@ fn huge_pages_are_limited_where_their_controller_is() {
         let _ = std::fs::write(root, "-hugetlb");
     }
 }
+
+#[test]
+fn a_long_list_of_processes_is_read_whole() {
+    let Some(layout) = layout() else { return };
+    let cgroup = made(&layout, "many", "{}");
+    // Far more than one read of the list holds.
+    let script = "i=0; while [ $i -lt 900 ]; do sleep 100 & i=$((i+1)); done; exec sleep 100";
+    let mut child = cgroup.start(script);
+    eventually("all have started", || cgroup.0.processes().unwrap().len() == 901);
+    cgroup.0.kill().unwrap();
+    child.wait().unwrap();
+    eventually("all are dead", || cgroup.0.processes().unwrap().is_empty());
+}

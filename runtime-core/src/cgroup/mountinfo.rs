@@ -1,7 +1,8 @@
 //! The cgroup mounts of `/proc/self/mountinfo` (proc_pid_mountinfo(5)): for unusual hosts only.
 
-use super::tree::read_path;
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Attempt, Result};
 
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,9 @@ impl Mounted {
 
 /// Reads the table.
 pub(super) fn read() -> Result<Vec<Mounted>> {
-    Ok(parse(&read_path("/proc/self/mountinfo")?))
+    let path = Path::new("/proc/self/mountinfo");
+    let bytes = std::fs::read(path).attempt_on("read", path)?;
+    Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
 fn parse(text: &str) -> Vec<Mounted> {

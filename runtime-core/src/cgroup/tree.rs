@@ -14,6 +14,8 @@ use crate::error::{Attempt, Result};
 
 /// The largest control file that is read: far above a page, which most are.
 const MAX_READ: usize = 64 << 20;
+/// More than a line of a list of processes.
+const MARGIN: usize = 32;
 
 /// The base directory, `/sys/fs/cgroup`. Paths given to its methods are relative to it; they come
 /// from a checked `cgroupsPath` and have no `..`, and cgroup file systems have no symbolic links.
@@ -139,7 +141,7 @@ pub(super) fn write_value(file: BorrowedFd<'_>, value: &str) -> nix::Result<()> 
     }
 }
 
-/// Reads a whole file by its absolute path.
+/// Reads a whole file of one record (`/proc/PID/cgroup`) by its absolute path.
 pub(super) fn read_path(path: &str) -> Result<String> {
     read_file(AT_FDCWD, path).attempt_on("read", Path::new(path))
 }
@@ -153,7 +155,14 @@ pub(super) fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<St
     while bytes.len() < MAX_READ {
         match read(&file, &mut buffer) {
             Ok(0) => break,
-            Ok(count) => bytes.extend(buffer.iter().take(count)),
+            Ok(count) => {
+                bytes.extend(buffer.iter().take(count));
+                // These files are made as one record, or (lists of processes) of records that are
+                // shorter than this margin: a read that leaves it empty was the last.
+                if count + MARGIN < buffer.len() {
+                    break;
+                }
+            }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
