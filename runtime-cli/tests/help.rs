@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-const TOPICS: [&str; 13] = [
-    "", "create", "start", "run", "exec", "state", "list", "ps", "kill", "delete", "spec",
-    "features", "explain",
+const TOPICS: [&str; 15] = [
+    "", "create", "start", "run", "exec", "state", "list", "ps", "pause", "resume", "kill",
+    "delete", "spec", "features", "explain",
 ];
 
 fn help(topic: &str) -> String {

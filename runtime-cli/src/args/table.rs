@@ -80,7 +80,7 @@ impl Command {
             at_most: 1,
             trailing: false,
             failure: 1,
-            flags: &[],
+            flags: &[HELP],
             details: "",
         }
     }
@@ -147,8 +147,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 ];
 
 /// Commands of runc that do not exist yet.
-pub(crate) const MISSING: [&str; 6] =
-    ["checkpoint", "events", "pause", "restore", "resume", "update"];
+pub(crate) const MISSING: [&str; 4] = ["checkpoint", "events", "restore", "update"];
 
 const CREATE: Command = Command {
     flags: &[
@@ -167,10 +166,7 @@ const CREATE: Command = Command {
     ..Command::new(Verb::Create, "create", "set a container up without running its program")
 };
 
-const START: Command = Command {
-    flags: &[HELP],
-    ..Command::new(Verb::Start, "start", "run the program of a created container")
-};
+const START: Command = Command::new(Verb::Start, "start", "run the program of a created container");
 
 const RUN: Command = Command {
     flags: &[
@@ -227,10 +223,7 @@ const EXEC: Command = Command {
     ..Command::new(Verb::Exec, "exec", "run another process in a container")
 };
 
-const STATE: Command = Command {
-    flags: &[HELP],
-    ..Command::new(Verb::State, "state", "show the state of a container as JSON")
-};
+const STATE: Command = Command::new(Verb::State, "state", "show the state of a container as JSON");
 
 const LIST: Command = Command {
     arguments: "",
@@ -278,13 +271,11 @@ const SPEC: Command = Command {
     ..Command::new(Verb::Spec, "spec", "write a config.json to begin with")
 };
 
-const PAUSE: Command = Command {
-    ..Command::new(Verb::Pause, "pause", "stop all processes of a container where they are")
-};
+const PAUSE: Command =
+    Command::new(Verb::Pause, "pause", "stop all processes of a container where they are");
 
-const RESUME: Command = Command {
-    ..Command::new(Verb::Resume, "resume", "let the processes of a paused container go on")
-};
+const RESUME: Command =
+    Command::new(Verb::Resume, "resume", "let the processes of a paused container go on");
 
 const FEATURES: Command = Command {
     arguments: "",
