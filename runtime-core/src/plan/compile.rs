@@ -356,6 +356,7 @@ impl<'a> Parts<'a> {
 
     /// Step 16 and 17: what is set inside the new root.
     fn write_inside(&self, spec: &Spec, draft: &mut Draft<'_>) -> Result<()> {
+        mounts::write_seals(draft, &self.planned);
         if spec.root.readonly {
             draft.push(&Step::ReadonlyRoot {}, Origin::Field("root.readonly"));
         }

@@ -118,6 +118,7 @@ fn plan(
         propagation: (libc::MS_PRIVATE, false),
         over_proc: false,
         no_symlink: false,
+        sealed: false,
     };
     Ok((Action::Attach(Box::new(attachment)), origin))
 }

@@ -41,6 +41,16 @@ pub(super) enum Make {
     },
 }
 
+impl Make {
+    /// Leaves a new file system writable; whether it was to be read-only.
+    fn take_readonly(&mut self) -> bool {
+        let Self::New { attributes, .. } = self else { return false };
+        let readonly = *attributes & libc::MOUNT_ATTR_RDONLY != 0;
+        *attributes &= !libc::MOUNT_ATTR_RDONLY;
+        readonly
+    }
+}
+
 /// A tree and where it goes.
 #[derive(Clone, Debug)]
 pub(super) struct Attachment {
@@ -55,6 +65,9 @@ pub(super) struct Attachment {
     pub(super) propagation: (u64, bool),
     pub(super) over_proc: bool,
     pub(super) no_symlink: bool,
+    /// A tmpfs that turns read-only when everything in it has been made: devices, links, the
+    /// directories that other mounts go to. Podman asks for such a /dev in read-only pods.
+    pub(super) sealed: bool,
 }
 
 /// One thing to do inside the root file system.
@@ -242,6 +255,7 @@ pub(super) fn attach(
         over_proc: is_over_proc(&mount.destination)
             || kind == Some("proc") && mount.destination == Path::new("/proc"),
         no_symlink: special || mount.destination == Path::new("/dev"),
+        sealed: false,
     })
 }
 
@@ -283,8 +297,10 @@ fn filesystem(
         "cgroup2" => "/sys/fs/cgroup",
         _ => "",
     };
-    let make = new_filesystem(mount, options, (kind, &options.data, otherwise), origin)?;
+    let mut make = new_filesystem(mount, options, (kind, &options.data, otherwise), origin)?;
+    let sealed = kind == "tmpfs" && make.take_readonly();
     let mut attachment = attach(mount, draft.make(), Some(make), origin)?;
+    attachment.sealed = sealed;
     if !otherwise.is_empty() {
         // A copy of the host's mount does not start with the attributes of the new file system.
         attachment.set = options.attributes();
@@ -362,6 +378,24 @@ pub(super) fn write(
     );
     for (action, origin) in planned {
         write_action(draft, action, origin.clone());
+    }
+}
+
+/// Writes what makes the sealed mounts read-only, except those that another mount covers.
+pub(super) fn write_seals(draft: &mut Draft<'_>, planned: &[Planned]) {
+    let mut covered: Vec<&CString> = Vec::new();
+    let mut seals: Vec<(&CString, &Origin)> = Vec::new();
+    for (action, origin) in planned.iter().rev() {
+        let Action::Attach(attachment) = action else { continue };
+        if attachment.sealed && !covered.contains(&&attachment.target) {
+            seals.push((&attachment.target, origin));
+        }
+        covered.push(&attachment.target);
+    }
+    for (target, origin) in seals.into_iter().rev() {
+        let set = libc::MOUNT_ATTR_RDONLY;
+        let step = Step::Reattribute { target, set, clear: 0, recursive: false };
+        draft.push(&step, origin.clone());
     }
 }
 
