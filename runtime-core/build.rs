@@ -22,6 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::copy(&prebuilt, &output)?;
     } else {
         compile(&output)?;
+        let mut bytes = fs::read(&output)?;
+        trim(&mut bytes).ok_or("the linker has made no ELF file of 64 bits")?;
+        fs::write(&output, bytes)?;
     }
     println!("cargo:rustc-env=CORACLE_INIT_PATH={}", output.display());
     Ok(())
@@ -78,20 +81,11 @@ const OPTIONS: &[&str] = &[
 
 /// What the linker is told: one segment for code and constants and one for data, on pages of 4 KiB. The
 /// fewer pages the program touches, the less memory a waiting container takes.
-const LAYOUT: &[&str] = &[
-    "-z max-page-size=4096",
-    "-z noseparate-code",
-    "-z norelro",
-    "--build-id=none",
-];
+const LAYOUT: &[&str] =
+    &["-z max-page-size=4096", "-z noseparate-code", "-z norelro", "--build-id=none"];
 
 /// What only LLVM's linker knows.
-const LLD_LAYOUT: &[&str] = &[
-    "--no-rosegment",
-    "--icf=all",
-    "--no-eh-frame-hdr",
-    "-z nosectionheader",
-];
+const LLD_LAYOUT: &[&str] = &["--no-rosegment", "--icf=all", "--no-eh-frame-hdr"];
 
 /// Compiles and links; the compiler's messages if that fails.
 fn link(output: &Path, linker: Linker) -> Result<Option<String>, Box<dyn Error>> {
@@ -116,11 +110,7 @@ fn link(output: &Path, linker: Linker) -> Result<Option<String>, Box<dyn Error>>
     for option in layout.into_iter().chain([script.as_str()]) {
         match linker {
             Linker::Own => {
-                command.args(
-                    option
-                        .splitn(2, ' ')
-                        .map(|part| format!("-Clink-arg={part}")),
-                );
+                command.args(option.splitn(2, ' ').map(|part| format!("-Clink-arg={part}")));
             }
             Linker::System => {
                 command.arg(format!("-Clink-arg=-Wl,{}", option.replacen(' ', ",", 1)));
@@ -138,4 +128,29 @@ fn link(output: &Path, linker: Linker) -> Result<Option<String>, Box<dyn Error>>
         println!("cargo:warning=init: {line}");
     }
     Ok(None)
+}
+
+/// Cuts what the kernel does not load off the end of the file: padding, names and section headers.
+fn trim(bytes: &mut Vec<u8>) -> Option<()> {
+    let number = |at: usize, length: usize| {
+        let field = bytes.get(at..at.checked_add(length)?)?;
+        let value = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        usize::try_from(field.iter().rev().fold(0, value)).ok()
+    };
+    // Elf64_Ehdr: e_phoff, e_phentsize, e_phnum; Elf64_Phdr: p_offset, p_filesz.
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let mut end = table + size * count;
+    for index in 0..count {
+        let header = table + size * index;
+        let (offset, length) = (number(header + 8, 8)?, number(header + 32, 8)?);
+        if length > 0 {
+            end = end.max(offset + length);
+        }
+    }
+    // e_shoff; then e_shentsize, e_shnum and e_shstrndx.
+    for field in [40..48, 58..64] {
+        bytes.get_mut(field)?.fill(0);
+    }
+    bytes.truncate(end);
+    Some(())
 }

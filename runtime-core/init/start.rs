@@ -68,8 +68,9 @@ impl Init {
         self.report(Report::GATE, u64::from(Gate::Ready as u32), -1)?;
         sys::close(self.channel);
         self.channel = -1;
-        // Its pages would count against the container while it waits.
+        // These pages would count against the container while it waits.
         sys::release(self.bytes);
+        sys::release_stack();
         self.channel = loop {
             let connection = sys::accept(listener).during(Op::Accept)?;
             if sys::peer_uid(connection).during(Op::PeerCredentials)? == peer {

@@ -55,3 +55,16 @@ pub fn map_bytes(length: usize) -> Result<&'static mut [u8]> {
 pub fn release(bytes: &'static [u8]) {
     let _ = call!(MADVISE, bytes.as_ptr(), bytes.len(), MADV_DONTNEED);
 }
+
+/// How much of the stack a path buffer or two can have touched.
+const STACK_DEPTH: usize = 64 * 1024;
+const PAGE: usize = 4096;
+
+/// Gives back the pages of the stack below those in use.
+#[inline(never)]
+pub fn release_stack() {
+    let here = 0u8;
+    // The frames of the call below this one need less than the page that is left.
+    let end = ((&raw const here).addr() & !(PAGE - 1)) - PAGE;
+    let _ = call!(MADVISE, end - STACK_DEPTH, STACK_DEPTH, MADV_DONTNEED);
+}

@@ -90,7 +90,7 @@ fn default_container(root: &Path) -> Setup {
     setup.step(&Step::Hostname { name: c"box" });
     setup.step(&Step::Keyring { name: c"coracle-init-tally" });
     setup.step(&Step::WorkingDirectory { path: c"/", create: true });
-    let caps = 0x0000_00a8_0425_fb;
+    let caps = 0xa804_25fb;
     setup.step(&Step::Bounding { bounding: caps, last: 40 });
     setup.step(&Step::User { uid: 0, gid: 0, groups: Numbers(&[]) });
     setup.step(&Step::Capabilities {
