@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::spec::{Process, Spec};
+use crate::sys::file::read_text;
 
 /// Number of `CAP_SYS_ADMIN`.
 pub(crate) const SYS_ADMIN: u32 = 21;
@@ -149,10 +150,7 @@ fn read_kernel() -> Result<(u32, u32)> {
     let name = nix::sys::utsname::uname().attempt("uname")?;
     let release = name.release().to_string_lossy().into_owned();
     parse_release(&release).ok_or_else(|| {
-        Error::new(
-            ErrorKind::System,
-            format!("the kernel's version {release:?} is not understood"),
-        )
+        Error::new(ErrorKind::System, format!("the kernel's version {release:?} is not understood"))
     })
 }
 
@@ -164,22 +162,17 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 /// The effective and the bounding set, of this thread: the sets of threads may differ.
 fn read_capabilities() -> Result<(u64, u64)> {
     let path = Path::new("/proc/thread-self/status");
-    let status = fs::read_to_string(path).attempt_on("read", path)?;
+    let status = read_text(path).attempt_on("read", path)?;
     let set = |name| {
-        status_line(&status, name)
-            .and_then(|value| u64::from_str_radix(value, 16).ok())
-            .ok_or_else(|| {
-                Error::new(ErrorKind::System, format!("{name} is missing in")).with_path(path)
-            })
+        status_line(&status, name).and_then(|value| u64::from_str_radix(value, 16).ok()).ok_or_else(
+            || Error::new(ErrorKind::System, format!("{name} is missing in")).with_path(path),
+        )
     };
     Ok((set("CapEff:")?, set("CapBnd:")?))
 }
 
 fn status_line<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::trim)
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 fn last_capability(bounding: u64) -> Result<u32> {
@@ -190,10 +183,8 @@ fn last_capability(bounding: u64) -> Result<u32> {
         return Ok(highest);
     }
     let path = Path::new("/proc/sys/kernel/cap_last_cap");
-    let text = fs::read_to_string(path).attempt_on("read", path)?;
-    text.trim()
-        .parse()
-        .map_err(|_| Error::new(ErrorKind::System, "not a number:").with_path(path))
+    let text = read_text(path).attempt_on("read", path)?;
+    text.trim().parse().map_err(|_| Error::new(ErrorKind::System, "not a number:").with_path(path))
 }
 
 fn in_user_namespace() -> bool {
@@ -216,19 +207,15 @@ fn read_cgroups() -> Result<Option<Cgroups>> {
         return Ok(Some(Cgroups::V2));
     }
     let path = Path::new("/proc/self/cgroup");
-    let text = fs::read_to_string(path).attempt_on("read", path)?;
+    let text = read_text(path).attempt_on("read", path)?;
     let hierarchies = parse_hierarchies(&text);
     Ok((!hierarchies.is_empty()).then_some(Cgroups::V1(hierarchies)))
 }
 
 /// The names of the version 1 hierarchies (cgroups(7): `ID:CONTROLLERS:PATH`).
 fn parse_hierarchies(text: &str) -> Vec<String> {
-    let name = |line: &str| {
-        line.split(':')
-            .nth(1)
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-    };
+    let name =
+        |line: &str| line.split(':').nth(1).filter(|name| !name.is_empty()).map(str::to_owned);
     text.lines().filter_map(name).collect()
 }
 
@@ -271,10 +258,8 @@ mod tests {
 
     #[test]
     fn a_host_survives_json() {
-        let host = Host {
-            cgroups: Some(Cgroups::V1(vec!["memory".to_owned()])),
-            ..Host::default()
-        };
+        let host =
+            Host { cgroups: Some(Cgroups::V1(vec!["memory".to_owned()])), ..Host::default() };
         let text = serde_json::to_string(&host).expect("serializes");
         assert_eq!(serde_json::from_str::<Host>(&text).expect("parses"), host);
     }

@@ -1,5 +1,6 @@
 //! What can be done with the cgroup of a container.
 
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -24,6 +25,17 @@ pub enum Leftover {
     Wait,
     /// Kill them.
     Kill,
+}
+
+/// The `tasks` files of the v1 hierarchies. A process of one thread that writes `0` to each has moved
+/// itself there; moving it from outside would stop all forking on the machine for an RCU grace
+/// period, about 10 ms.
+#[derive(Debug)]
+pub struct Entrances<'a> {
+    /// The directory that the paths start from.
+    pub directory: BorrowedFd<'a>,
+    /// One path for each hierarchy.
+    pub files: Vec<CString>,
 }
 
 /// The cgroup of one container.
@@ -71,13 +83,8 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When the directory is gone.
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>>;
 
-    /// The `tasks` files of the v1 hierarchies: a process of one thread that writes `0` to each has
-    /// moved itself there. Moving it from outside would stop all forking on the machine for an RCU
-    /// grace period, about 10 ms. Empty without v1 hierarchies.
-    ///
-    /// # Errors
-    /// When a directory is gone.
-    fn entrances(&self) -> Result<Vec<OwnedFd>>;
+    /// The files by which a process enters the v1 hierarchies. There are none without them.
+    fn entrances(&self) -> Option<Entrances<'_>>;
 
     /// The cgroup v2 directory that a process of the container has moved itself to, at or below the
     /// container's own. A container that shares out controllers (systemd inside) can have no process

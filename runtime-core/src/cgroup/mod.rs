@@ -29,7 +29,7 @@ mod v2;
 mod weight;
 
 pub use layout::{Layout, MountPoint};
-pub use manager::{Entry, Leftover, Manager};
+pub use manager::{Entrances, Entry, Leftover, Manager};
 pub use record::{Record, Version};
 pub use support::unsupported;
 

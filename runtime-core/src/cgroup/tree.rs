@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
@@ -28,8 +28,13 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn open(base: &Path) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = open(base, flags, Mode::empty()).attempt_on("open the cgroup root", base)?;
+        let fd = openat(AT_FDCWD, base, flags, Mode::empty()).attempt_on("open the cgroup root", base)?;
         Ok(Self { base: fd, path: base.to_owned() })
+    }
+
+    /// The base itself.
+    pub(super) fn base(&self) -> BorrowedFd<'_> {
+        self.base.as_fd()
     }
 
     /// The absolute path of something below the base, for messages.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::options::{Console, CreateOptions};
 use super::{Bundle, Container, Known, Runtime, pid_file};
-use crate::cgroup::{self, Layout, Leftover, Manager};
+use crate::cgroup::{self, Entrances, Layout, Leftover, Manager};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::host::Host;
@@ -114,13 +114,26 @@ struct CreateGates<'a> {
     bundle: &'a Path,
     journal: &'a mut Journal,
     console: &'a mut Console,
+    init: Option<Identity>,
     filter: Option<Vec<u8>>,
+}
+
+impl CreateGates<'_> {
+    /// Writes down which process it is by now.
+    fn note(&mut self, process: &Process) -> Result<()> {
+        let init = Identity::of(process.pid, process.pidfd.as_fd())?;
+        self.init = Some(init);
+        self.journal.append(&Entry::Init(init))
+    }
 }
 
 impl Gates for CreateGates<'_> {
     fn mapped(&mut self, process: &Process) -> Result<()> {
-        let init = Identity::of(process.pid, process.pidfd.as_fd())?;
-        self.journal.append(&Entry::Init(init))
+        self.note(process)
+    }
+
+    fn respawned(&mut self, process: &Process) -> Result<()> {
+        self.note(process)
     }
 
     fn filter(&mut self) -> Result<Option<Vec<u8>>> {
@@ -174,22 +187,23 @@ pub(super) fn create(
     launch::check_kept(plan.keep_fds)?;
     let mut creation = Creation::begin(runtime.root(), id, bundle.directory())?;
     creation.join_cgroup(&plan)?;
-    let filter = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
-    let record = record(&creation, plan, bundle, filter.is_some())?;
+    let (init, filter) = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+    let record = record(&creation, plan, bundle, (init, filter.is_some()));
     finish(runtime, creation, record, options, filter).map(|mut container| {
         container.console = console.into_kept();
         container
     })
 }
 
-/// Starts the init program and serves it until it waits for the start; answers the filter.
+/// Starts the init program and serves it until it waits for the start; answers which process it is, and
+/// the filter.
 fn set_up(
     runtime: &Runtime,
     plan: &Plan,
     bundle: &Bundle,
     creation: &mut Creation,
     console: &mut Console,
-) -> Result<Option<Vec<u8>>> {
+) -> Result<(Identity, Option<Vec<u8>>)> {
     let opened = launch::open_sources(plan, creation)?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
@@ -206,11 +220,15 @@ fn set_up(
         bundle: bundle.directory(),
         journal: &mut creation.journal,
         console,
+        init: None,
         filter: None,
     };
     let output = opened.hook_output.map(File::from);
     launch::serve(plan, &control, process, &mut gates, output.as_ref())?;
-    Ok(gates.filter)
+    let init = gates
+        .init
+        .ok_or_else(|| Error::new(ErrorKind::System, "the init program has passed no gate"))?;
+    Ok((init, gates.filter))
 }
 
 fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
@@ -223,14 +241,14 @@ fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
 #[derive(Debug, Default)]
 pub(super) struct Birth<'a> {
     pub(super) unified: Option<BorrowedFd<'a>>,
-    pub(super) entrances: Vec<OwnedFd>,
+    pub(super) entrances: Option<Entrances<'a>>,
 }
 
 impl<'a> Birth<'a> {
     /// In the container's cgroups; without any, in those of the caller.
     pub(super) fn into(cgroup: Option<&'a dyn Manager>) -> Result<Self> {
         let Some(cgroup) = cgroup else { return Ok(Self::default()) };
-        Ok(Self { unified: cgroup.clone_fd()?, entrances: cgroup.entrances()? })
+        Ok(Self { unified: cgroup.clone_fd()?, entrances: cgroup.entrances() })
     }
 }
 
@@ -248,7 +266,8 @@ pub(super) fn spawn(
         args: [c"coracle-init", &number, &keep],
         namespaces: plan.clone_flags,
         cgroup: birth.unified,
-        entrances: &birth.entrances,
+        entrances: birth.entrances.as_ref().map_or(&[], |entrances| &entrances.files),
+        entrance_directory: birth.entrances.as_ref().map(|entrances| entrances.directory),
         control,
         ambient: plan.id_maps.is_some(),
     }
@@ -258,19 +277,20 @@ pub(super) fn spawn(
 }
 
 /// What later commands need to know.
-fn record(creation: &Creation, plan: Plan, bundle: &Bundle, filter: bool) -> Result<Record> {
-    let process = creation
-        .process
-        .as_ref()
-        .ok_or_else(|| Error::new(ErrorKind::System, "the init program has not been started"))?;
+fn record(
+    creation: &Creation,
+    plan: Plan,
+    bundle: &Bundle,
+    (init, filter): (Identity, bool),
+) -> Record {
     let spec = bundle.spec();
-    Ok(Record {
+    Record {
         version: VERSION,
         oci_version: spec.oci_version.clone(),
         bundle: bundle.directory().to_owned(),
         rootfs: bundle.rootfs(),
         created: clock::rfc3339(SystemTime::now()),
-        init: Identity::of(process.pid, process.pidfd.as_fd())?,
+        init,
         owner: nix::unistd::geteuid().as_raw(),
         annotations: spec.annotations.clone(),
         cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
@@ -279,7 +299,7 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, filter: bool) -> Res
         process: plan.process,
         hooks: plan.hooks,
         filter,
-    })
+    }
 }
 
 /// Writes the record and the pid file; from here on the container stays.

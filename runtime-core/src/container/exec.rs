@@ -83,6 +83,10 @@ impl Gates for ExecGates<'_> {
         self.late.map_or(Ok(()), |cgroup| cgroup.add(process.pid, Member::Moved))
     }
 
+    fn respawned(&mut self, _process: &launch::Process) -> Result<()> {
+        Ok(())
+    }
+
     fn filter(&mut self) -> Result<Option<Vec<u8>>> {
         Ok(self.filter.take())
     }
@@ -187,7 +191,7 @@ impl Container {
         match (result, cgroup) {
             (Err(error), Some(cgroup)) if error.errno() == Some(libc::EBUSY) => {
                 let own = cgroup.clone_fd_of(self.record()?.init.pid)?;
-                let entrances = cgroup.entrances()?;
+                let entrances = cgroup.entrances();
                 let birth = Birth { unified: own.as_ref().map(AsFd::as_fd), entrances };
                 spawn(&self.runtime, plan, control, &birth)
             }

@@ -26,6 +26,8 @@ pub(crate) struct Process {
 pub(crate) trait Gates {
     /// The process exists and has not touched anything yet: record it, move it to its cgroups.
     fn mapped(&mut self, process: &Process) -> Result<()>;
+    /// Another process goes on in its place.
+    fn respawned(&mut self, process: &Process) -> Result<()>;
     /// The seccomp filter as the init program receives it, worked out while that mounts.
     fn filter(&mut self) -> Result<Option<Vec<u8>>>;
     /// The mounts are made, the root is not changed yet: run hooks.
@@ -67,7 +69,10 @@ pub(crate) fn serve(
                 executed = false;
                 break;
             }
-            Report::RESPAWNED => respawned(process, message)?,
+            Report::RESPAWNED => {
+                respawned(process, message)?;
+                gates.respawned(process)?;
+            }
             Report::CONSOLE => gates.console(descriptor(message)?)?,
             _ => return Err(explain(plan, &message, hook_output)),
         }
@@ -107,16 +112,11 @@ fn raise(pid: i32, resource: u32, hard: u64) -> Result<()> {
     if hard <= current.hard {
         return Ok(());
     }
-    set_limits(
-        pid,
-        resource,
-        Limits {
-            soft: current.soft,
-            hard,
-        },
-    )
-    .attempt("raise the hard limit")
-    .map_err(|error| error.with_hint(format!("the runtime's own hard limit is {}", current.hard)))
+    set_limits(pid, resource, Limits { soft: current.soft, hard })
+        .attempt("raise the hard limit")
+        .map_err(|error| {
+            error.with_hint(format!("the runtime's own hard limit is {}", current.hard))
+        })
 }
 
 fn respawned(process: &mut Process, message: Message) -> Result<()> {
@@ -124,15 +124,11 @@ fn respawned(process: &mut Process, message: Message) -> Result<()> {
         .map_err(|_wide| Error::new(ErrorKind::System, "the init program reported no pid"))?;
     let pidfd = descriptor(message)?;
     let old = std::mem::replace(process, Process { pid, pidfd });
-    pidfd::wait(old.pidfd.as_fd())
-        .attempt("wait for the first init process")
-        .map(drop)
+    pidfd::wait(old.pidfd.as_fd()).attempt("wait for the first init process").map(drop)
 }
 
 fn descriptor(message: Message) -> Result<OwnedFd> {
-    message
-        .fd
-        .ok_or_else(|| Error::new(ErrorKind::System, "a descriptor is missing in a report"))
+    message.fd.ok_or_else(|| Error::new(ErrorKind::System, "a descriptor is missing in a report"))
 }
 
 /// The init program has ended without a word.
@@ -142,9 +138,6 @@ fn died(process: &Process) -> Error {
         Ok(Ended::Exited(status)) => format!("exited with status {status}"),
         Err(_) => "has ended".to_owned(),
     };
-    Error::new(
-        ErrorKind::System,
-        format!("the init program {how} during the set-up"),
-    )
-    .with_hint("a memory limit that is too small kills it, and so does delete --force")
+    Error::new(ErrorKind::System, format!("the init program {how} during the set-up"))
+        .with_hint("a memory limit that is too small kills it, and so does delete --force")
 }

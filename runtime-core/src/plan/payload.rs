@@ -1,6 +1,6 @@
 //! Steps 15 and 18 to 24: the process itself, of a container and of an `exec`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::draft::{Draft, list, numbers, text};
 use super::{IdMaps, Origin};
@@ -269,7 +269,8 @@ impl Payload<'_> {
 
     /// The environment: of equal names the last entry stays, at its place.
     fn environment(&self) -> Vec<String> {
-        let mut seen = HashSet::new();
+        // Ordered: a hash map would ask the kernel for random numbers.
+        let mut seen = BTreeSet::new();
         let mut env: Vec<String> = self
             .process
             .env

@@ -1,10 +1,12 @@
 //! Reading a configuration file, and saying precisely what is wrong with its text.
 
-use std::fs::{FileType, OpenOptions};
+use std::fs::{File, FileType};
 use std::io::Read;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
 use serde::de::DeserializeOwned;
 
 use super::scan;
@@ -17,11 +19,9 @@ const LARGEST: u64 = 64 << 20;
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     // O_NONBLOCK: opening a FIFO without a writer would wait for one. O_NOCTTY: opening a terminal
     // must not make it ours.
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .attempt_on("open", path)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = openat(AT_FDCWD, path, flags, Mode::empty()).attempt_on("open", path)?;
+    let mut file = File::from(file);
     let metadata = file.metadata().attempt_on("stat", path)?;
     if !metadata.is_file() {
         let kind = kind_of(metadata.file_type());
@@ -109,15 +109,9 @@ fn explain(text: &str, error: &serde_json::Error) -> Error {
         let at = offset.saturating_sub(1).min(bytes.len());
         let error =
             refusal(format!("malformed JSON: {message}")).with_position(scan::position(bytes, at));
-        return if field.is_empty() {
-            error
-        } else {
-            error.with_field(field)
-        };
+        return if field.is_empty() { error } else { error.with_field(field) };
     }
-    let missing = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.strip_suffix('`'));
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     let described = match missing {
         Some(name) if field.is_empty() => refusal("required, but missing").with_field(name),
         Some(name) => refusal("required, but missing").with_field(format!("{field}.{name}")),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -256,7 +256,7 @@ impl Reader {
     /// [`ErrorKind::NotFound`], or the failure of a system call.
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self> {
         let path = root.join(id.as_str());
-        let root_fd = match open(root, DIRECTORY, Mode::empty()) {
+        let root_fd = match openat(AT_FDCWD, root, DIRECTORY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Err(not_found(id)),
             Err(errno) => {
@@ -331,7 +331,7 @@ fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
             "the state root cannot be the root directory",
         ));
     }
-    match open(root, DIRECTORY, Mode::empty()) {
+    match openat(AT_FDCWD, root, DIRECTORY, Mode::empty()) {
         Ok(fd) => return Ok(fd),
         Err(Errno::ENOENT) => {}
         Err(errno) => {
@@ -352,5 +352,5 @@ fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
             }
         }
     }
-    open(root, DIRECTORY, Mode::empty()).attempt_on("open the state root", root)
+    openat(AT_FDCWD, root, DIRECTORY, Mode::empty()).attempt_on("open the state root", root)
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod clock;
+pub(crate) mod file;
 pub(crate) mod mount;
 pub(crate) mod pidfd;
 pub(crate) mod process;

@@ -5,7 +5,7 @@
 //! the two calls it runs [`child`], which makes system calls and nothing else: no allocation, no
 //! lock, no thread-local storage but `errno`, whose owner is suspended meanwhile.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -27,8 +27,10 @@ pub(crate) struct Spawn<'a> {
     pub(crate) namespaces: u64,
     /// A cgroup2 directory that the process is born into.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
-    /// `tasks` files of cgroup v1: it writes `0` to each before it executes the image.
-    pub(crate) entrances: &'a [OwnedFd],
+    /// Files by which it enters further cgroups: it writes `0` to each before it executes the image.
+    pub(crate) entrances: &'a [CString],
+    /// The directory that these paths start from.
+    pub(crate) entrance_directory: Option<BorrowedFd<'a>>,
     /// The one descriptor besides 0 to 2 that it gets, under the same number.
     pub(crate) control: BorrowedFd<'a>,
     /// Keep all capabilities across execve although the new user namespace has no id maps yet.
@@ -62,8 +64,9 @@ struct CloneArgs {
 
 /// What the child needs, in memory that it shares with the suspended caller.
 struct Child {
-    entrances: *const OwnedFd,
+    entrances: *const CString,
     entrance_count: usize,
+    entrance_directory: RawFd,
     image: RawFd,
     control: RawFd,
     ambient: bool,
@@ -83,6 +86,7 @@ impl Spawn<'_> {
         let mut shared = Child {
             entrances: self.entrances.as_ptr(),
             entrance_count: self.entrances.len(),
+            entrance_directory: self.entrance_directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd()),
             image: self.image.as_raw_fd(),
             control: self.control.as_raw_fd(),
             ambient: self.ambient,
@@ -207,8 +211,12 @@ unsafe extern "C" fn child(shared: *mut Child) -> ! {
     // SAFETY: the caller's slice lives as long as it is suspended.
     let entrances = unsafe { std::slice::from_raw_parts(shared.entrances, shared.entrance_count) };
     for entrance in entrances {
-        // SAFETY: the buffer is one static byte.
-        let written = unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) };
+        // SAFETY: the path ends in NUL; the buffer is one static byte.
+        let written = unsafe {
+            let flags = libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+            let fd = libc::openat(shared.entrance_directory, entrance.as_ptr(), flags);
+            if fd < 0 { -1 } else { libc::write(fd, c"0".as_ptr().cast(), 1) }
+        };
         if written < 0 {
             // SAFETY: errno is this thread's; the process ends here.
             unsafe {

@@ -5,6 +5,7 @@ mod device_list;
 pub(super) mod limits;
 mod populate;
 
+use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::limits::huge_pages;
-use super::manager::{Entry, Leftover, Manager};
+use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record};
 use super::setting::{Setting, missing_controller, write_all};
 use super::signal::{Killable, kill_all};
@@ -175,13 +176,11 @@ impl Manager for Hierarchies {
         self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
     }
 
-    fn entrances(&self) -> Result<Vec<OwnedFd>> {
-        let open = |directory: String| {
-            self.tree
-                .writable(&directory, "tasks")
-                .map_err(|errno| self.failure("open", &directory, "tasks", errno))
-        };
-        self.record.hierarchies.iter().map(|place| open(place.directory())).collect()
+    fn entrances(&self) -> Option<Entrances<'_>> {
+        let file = |directory: String| CString::new(format!("{directory}/tasks")).ok();
+        let places = self.record.hierarchies.iter();
+        let files = places.filter_map(|place| file(place.directory())).collect();
+        Some(Entrances { directory: self.tree.base(), files })
     }
 
     fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::conditions::{self, is_rootless};
-use super::manager::{Entry, Leftover, Manager};
+use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record, Version};
 use super::setting::write_all;
 use super::signal::{Killable, kill_all};
@@ -233,8 +233,8 @@ impl Manager for Single {
         self.unified.as_ref().map(|unified| unified.fd(&self.tree)).transpose()
     }
 
-    fn entrances(&self) -> Result<Vec<OwnedFd>> {
-        Ok(Vec::new())
+    fn entrances(&self) -> Option<Entrances<'_>> {
+        None
     }
 
     fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
