@@ -54,3 +54,54 @@ impl Expected {
 pub(crate) fn sometimes(reason: &str) -> bool {
     reason.starts_with("sometimes:")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Expected, load};
+    use crate::case::Case;
+    use crate::runner::{Outcome, Verdict};
+
+    fn expected(text: &str) -> Result<Expected, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list");
+        std::fs::write(&path, text).unwrap();
+        load(&path)
+    }
+
+    fn outcome(name: &'static str, verdict: Verdict) -> Outcome {
+        Outcome { case: Case::new(name, "", |_| Ok(())), verdict, elapsed: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_line_needs_a_reason() {
+        assert!(expected("# comment\n\na/b: reason\n").is_ok());
+        assert!(expected("a/b\n").unwrap_err().ends_with(":1: no reason"));
+    }
+
+    #[test]
+    fn failures_must_be_the_listed_ones() {
+        let list = expected("a/known: why\na/race: sometimes: a race\n").unwrap();
+        let failed = || Verdict::Failed(String::new());
+        let known = || outcome("a/known", failed());
+        assert!(list.matches(&[known(), outcome("a/other", Verdict::Passed)]));
+        assert!(!list.matches(&[known(), outcome("a/other", failed())]));
+        assert!(!list.matches(&[outcome("a/known", Verdict::Passed)]));
+        assert!(list.matches(&[outcome("a/known", Verdict::Skipped(String::new()))]));
+        assert!(list.matches(&[outcome("a/race", failed())]));
+        assert!(list.matches(&[outcome("a/race", Verdict::Passed)]));
+    }
+
+    #[test]
+    fn shipped_lists_name_cases_that_exist() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("expect");
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            for name in load(&path).unwrap().0.keys() {
+                let known = crate::cases::selected(&[]).any(|case| case.name == name);
+                assert!(known, "{}: {name} is no case", path.display());
+            }
+        }
+    }
+}

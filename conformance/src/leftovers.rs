@@ -166,3 +166,35 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     };
     list.flatten().map(|entry| entry.path()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{children, descendants, names_case};
+
+    #[test]
+    fn a_name_belongs_to_a_case_by_its_whole_number() {
+        for name in ["conf-12", "conf-12-3", "crun-conf-12-3.scope", "conf-12.x"] {
+            assert!(names_case(name, "conf-12"), "{name}");
+        }
+        for name in ["conf-123", "conf-1", "other"] {
+            assert!(!names_case(name, "conf-12"), "{name}");
+        }
+    }
+
+    #[test]
+    fn children_and_their_children_are_found() {
+        let mut shell =
+            std::process::Command::new("/bin/sh").args(["-c", "sleep 5 & wait"]).spawn().unwrap();
+        let own = std::process::id();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while children(shell.id()).is_empty() && std::time::Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert!(children(own).contains(&shell.id()));
+        let below = children(shell.id());
+        assert_eq!(below.len(), 1);
+        assert!(descendants(own).contains(&below[0]));
+        super::kill_tree(shell.id());
+        shell.wait().unwrap();
+    }
+}

@@ -143,3 +143,59 @@ fn escape(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{junit, pretty, summary, tap};
+    use crate::case::Case;
+    use crate::expect::Expected;
+    use crate::runner::{Outcome, Verdict};
+
+    fn outcomes() -> Vec<Outcome> {
+        let verdicts = [
+            ("a/good", Verdict::Passed),
+            ("a/bad", Verdict::Failed("<1 & 2>".to_owned())),
+            ("a/not", Verdict::Skipped("needs root".to_owned())),
+        ];
+        let outcome = |(name, verdict)| Outcome {
+            case: Case::new(name, "a promise", |_| Ok(())),
+            verdict,
+            elapsed: Duration::from_millis(1500),
+        };
+        verdicts.into_iter().map(outcome).collect()
+    }
+
+    #[test]
+    fn the_summary_counts_each_kind() {
+        assert_eq!(summary(&outcomes()), "1 passed, 1 failed, 1 skipped");
+    }
+
+    #[test]
+    fn tap_has_a_plan_and_a_line_a_case() {
+        let mut out = Vec::new();
+        tap(&mut out, &outcomes(), &Expected::default()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("TAP version 13\n1..3\nok 1 - a/good\nnot ok 2 - a/bad\n"));
+        assert!(text.ends_with("ok 3 - a/not # SKIP needs root\n"));
+    }
+
+    #[test]
+    fn junit_escapes_text() {
+        let mut out = Vec::new();
+        junit(&mut out, &outcomes()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(r#"<testcase classname="a" name="bad" time="1.500">"#));
+        assert!(text.contains("&lt;1 &amp; 2&gt;</failure>"));
+        assert!(text.contains(r#"<skipped message="needs root"/>"#));
+    }
+
+    #[test]
+    fn pretty_shows_why() {
+        let mut out = Vec::new();
+        pretty(&mut out, &outcomes(), &Expected::default()).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("FAIL  a/bad (a promise)\n      | <1 & 2>\n"));
+    }
+}

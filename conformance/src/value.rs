@@ -95,3 +95,51 @@ pub(crate) fn remove(root: &mut Value, pointer: &str) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{equal, remove, set, strings, text};
+
+    #[test]
+    fn set_makes_the_objects_on_the_way() {
+        let mut value = json!({});
+        set(&mut value, "/a/b~1c/d", json!(1));
+        assert_eq!(value, json!({ "a": { "b/c": { "d": 1 } } }));
+    }
+
+    #[test]
+    fn set_with_a_dash_appends_and_makes_the_list() {
+        let mut value = json!({ "there": [1] });
+        set(&mut value, "/there/-", json!(2));
+        set(&mut value, "/new/list/-", json!("x"));
+        assert_eq!(value, json!({ "there": [1, 2], "new": { "list": ["x"] } }));
+    }
+
+    #[test]
+    fn set_replaces_in_a_list() {
+        let mut value = json!([{ "a": 1 }, { "a": 2 }]);
+        set(&mut value, "/0/a", json!(3));
+        assert_eq!(value, json!([{ "a": 3 }, { "a": 2 }]));
+    }
+
+    #[test]
+    fn remove_takes_keys_and_entries_and_passes_over_nothing() {
+        let mut value = json!({ "a": { "b": 1, "c": 2 }, "l": [1, 2] });
+        for pointer in ["/a/b", "/l/0", "/no/such", "/l/9"] {
+            remove(&mut value, pointer);
+        }
+        assert_eq!(value, json!({ "a": { "c": 2 }, "l": [2] }));
+    }
+
+    #[test]
+    fn checks_fail_on_what_is_missing_or_different() {
+        let value = json!({ "a": "x", "l": ["y"] });
+        assert_eq!(text(&value, "/a").unwrap(), "x");
+        assert!(text(&value, "/l").is_err());
+        assert_eq!(strings(&value, "/l").unwrap(), ["y"]);
+        assert!(strings(&value, "/a").is_err());
+        assert!(equal("x", &1, &2).is_err());
+    }
+}

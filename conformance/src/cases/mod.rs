@@ -60,3 +60,36 @@ pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
         filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::selected;
+
+    #[test]
+    fn names_are_unique_kebab_words_in_a_group() {
+        let mut seen = BTreeSet::new();
+        for case in selected(&[]) {
+            let (group, name) = case.name.split_once('/').unwrap();
+            let kebab = |word: &str| {
+                !word.is_empty()
+                    && word.split('-').all(|part| {
+                        !part.is_empty()
+                            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+                    })
+            };
+            assert!(kebab(group) && kebab(name), "{}", case.name);
+            assert!(!case.promise.is_empty(), "{}", case.name);
+            assert!(seen.insert(case.name), "{} is there twice", case.name);
+        }
+    }
+
+    #[test]
+    fn filters_select_by_part_of_the_name() {
+        let filters = ["process/umask".to_owned(), "state/missing".to_owned()];
+        let names: Vec<_> = selected(&filters).map(|case| case.name).collect();
+        assert!(names.contains(&"state/missing") && names.contains(&"process/umask-zero"));
+        assert!(names.iter().all(|name| filters.iter().any(|part| name.contains(part.as_str()))));
+    }
+}
