@@ -39,7 +39,7 @@ bench:
 install:
 	@test -x out/bin/coracle || { echo 'run make release first' >&2; exit 1; }
 	install -d '$(DESTDIR)$(PREFIX)/bin'
-	install -m 755 out/bin/coracle out/bin/containerd-shim-coracle-v2 '$(DESTDIR)$(PREFIX)/bin/'
+	install -m 755 out/bin/coracle '$(DESTDIR)$(PREFIX)/bin/'
 
 clean:
 	rm -rf target out

@@ -56,6 +56,17 @@ pub(super) const CASES: &[Case] = &[
         equal("null", &answers.value("read=/dev/null")?, &json!(""))?;
         answers.fails("put=/dev/full,x", "ENOSPC")
     }),
+    Case::new("devices/read-only-dev", "a read-only /dev has everything in it", |t| {
+        let options = json!(["nosuid", "mode=755", "size=64k", "ro"]);
+        let answers = t.bundle().set("/mounts/1/options", options).probe(&[
+            "write=/dev/null",
+            "rw=/dev/ptmx",
+            "mkdir=/dev/new",
+        ])?;
+        answers.value("write=/dev/null")?;
+        answers.value("rw=/dev/ptmx")?;
+        answers.fails("mkdir=/dev/new", "EROFS")
+    }),
     Case::new("devices/no-others", "no device of the host appears", |t| {
         let report = t.bundle().report()?;
         let allowed = ["null", "zero", "full", "random", "urandom", "tty"];
