@@ -60,6 +60,9 @@ impl Init {
     /// Brings what is kept for later look-ups up to date: what the new mount hides is forgotten, what
     /// it offers is kept.
     fn attached(&mut self, tree: Fd, kind: Kind, target: &'static [u8], origin: Origin) {
+        for (flag, path) in self.pseudo_attached.iter_mut().zip([&b"/proc"[..], b"/sys"]) {
+            *flag |= target == path;
+        }
         let strict = self.parent.resolve & RESOLVE_NO_SYMLINKS != 0;
         let here = origin == Origin::MadeHere;
         // Whether the text alone tells where the mount is.

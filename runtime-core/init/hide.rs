@@ -24,6 +24,15 @@ struct Pseudo {
     magic: i64,
 }
 
+/// What was found at its path.
+enum Top {
+    Missing,
+    /// A directory of the image, where the configuration mounts nothing.
+    Plain,
+    /// The kernel's file system.
+    Kernel(Fd),
+}
+
 /// Which of them the path lies in, and the rest of the path.
 fn pseudo(path: &'static CStr) -> Option<(Pseudo, &'static CStr)> {
     let bytes = path.to_bytes_with_nul();
@@ -47,8 +56,10 @@ impl Init {
         let Some((pseudo, rest)) = pseudo(path) else {
             return self.ordinary_place(path);
         };
-        let Some(top) = self.pseudo_top(&pseudo)? else {
-            return Ok(None);
+        let top = match self.pseudo_top(&pseudo)? {
+            Top::Missing => return Ok(None),
+            Top::Plain => return self.ordinary_place(path),
+            Top::Kernel(fd) => fd,
         };
         // On the same mount, so that the check of the top is enough.
         let resolve =
@@ -80,22 +91,26 @@ impl Init {
         }
     }
 
-    /// The checked descriptor of /proc or /sys; none if there is no such directory.
-    fn pseudo_top(&mut self, pseudo: &Pseudo) -> Result<Option<Fd>> {
+    /// The checked descriptor of /proc or /sys.
+    fn pseudo_top(&mut self, pseudo: &Pseudo) -> Result<Top> {
         if let Some(&fd) = self.pseudo.get(pseudo.index).filter(|fd| **fd >= 0) {
-            return Ok(Some(fd));
+            return Ok(Top::Kernel(fd));
         }
         let top = match self.look_up(pseudo.path, O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS) {
-            Err(Errno(ENOENT)) => return Ok(None),
+            Err(Errno(ENOENT)) => return Ok(Top::Missing),
             other => other.about(Op::Open, pseudo.path)?,
         };
         if sys::filesystem(top).about(Op::Statfs, pseudo.path)? != pseudo.magic {
+            // What the configuration mounts there must be there; else it is a directory of the image.
+            if self.pseudo_attached.get(pseudo.index) != Some(&true) {
+                return Ok(Top::Plain);
+            }
             return Err(Errno(EINVAL)).about(Op::WrongFilesystem, pseudo.path);
         }
         if let Some(kept) = self.pseudo.get_mut(pseudo.index) {
             *kept = top;
         }
-        Ok(Some(top))
+        Ok(Top::Kernel(top))
     }
 
     /// Whether the descriptor is one of our own masks.

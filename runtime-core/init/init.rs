@@ -81,6 +81,8 @@ pub struct Init {
     pub parent: Parent,
     /// Where links and nodes of a proc and a sysfs are looked up: /proc and /sys.
     pub pseudo: [Fd; 2],
+    /// Whether this program has attached something at /proc and /sys.
+    pub pseudo_attached: [bool; 2],
     /// A procfs of our own.
     pub procfs: Fd,
     /// The tree that hides directories, and whether it is attached.
@@ -117,6 +119,7 @@ impl Init {
             separated: false,
             parent: Parent::NONE,
             pseudo: [-1; 2],
+            pseudo_attached: [false; 2],
             procfs: -1,
             mask_directory: (-1, false),
             mask_file: (-1, false),

@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::load::load;
 use super::{Container, Runtime, Status};
-use crate::cgroup::{self, Leftover};
+use crate::cgroup::{self, Leftover, Manager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::id::ContainerId;
@@ -52,8 +52,14 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         None => None,
     };
     let entries = Journal::entries(&directory.read(Journal::name())?.unwrap_or_default());
-    end_processes(&entries)?;
-    remove_cgroups(&entries, record.as_ref())?;
+    let cgroup = find_cgroup(&entries, record.as_ref())?;
+    end_processes(&entries, cgroup.as_deref())?;
+    if let Some(cgroup) = cgroup {
+        if !record.as_ref().is_some_and(Record::has_pid_namespace) {
+            cgroup.kill()?;
+        }
+        cgroup.delete(Leftover::Kill)?;
+    }
     if let Some(record) = &record {
         run_poststop(record, id);
     }
@@ -94,10 +100,15 @@ fn kill_entry(entry: &Entry) -> Option<OwnedFd> {
     Some(pidfd)
 }
 
-/// Kills the recorded processes and waits until they have ended.
-fn end_processes(entries: &[Entry]) -> Result<()> {
+/// Kills the recorded processes, frozen ones too, and waits until they have ended.
+fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> {
     for entry in entries {
         if let Some(pidfd) = kill_entry(entry) {
+            if let Some(cgroup) = cgroup
+                && cgroup.frozen()?
+            {
+                cgroup.thaw()?;
+            }
             wait_for_end(pidfd.as_fd(), entry)?;
             // Only a parent can reap; for anybody else this answers ECHILD.
             let _reaped = pidfd::try_wait(pidfd.as_fd());
@@ -122,23 +133,16 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
     }
 }
 
-/// Removes the cgroups of the record, which knows what became of them, or else of the journal.
-fn remove_cgroups(entries: &[Entry], record: Option<&Record>) -> Result<()> {
+/// The manager of the cgroups of the record, which knows what became of them, or else of the journal.
+fn find_cgroup(entries: &[Entry], record: Option<&Record>) -> Result<Option<Box<dyn Manager>>> {
     let journaled = entries.iter().rev().find_map(|entry| match entry {
         Entry::Cgroup(record) => Some(record),
         _ => None,
     });
-    let Some(place) = record.map(|record| &record.cgroup).or(journaled) else {
-        return Ok(());
-    };
-    if place.is_empty() {
-        return Ok(());
+    match record.map(|record| &record.cgroup).or(journaled) {
+        Some(place) if !place.is_empty() => cgroup::open(place.clone()).map(Some),
+        _ => Ok(None),
     }
-    let cgroup = cgroup::open(place.clone())?;
-    if !record.is_some_and(Record::has_pid_namespace) {
-        cgroup.kill()?;
-    }
-    cgroup.delete(Leftover::Kill)
 }
 
 /// A failing poststop hook changes nothing (runtime-spec, config.md "poststop"): it is only told.

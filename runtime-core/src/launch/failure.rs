@@ -22,24 +22,13 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
             return executable(&name.to_string_lossy(), report.errno);
         }
         (op, Step::Execute { args, .. }) if op == Op::Execute as u32 => {
-            let name = args
-                .iter()
-                .next()
-                .map(|name| name.to_string_lossy().into_owned());
+            let name = args.iter().next().map(|name| name.to_string_lossy().into_owned());
             return executable(&name.unwrap_or_default(), report.errno);
         }
-        (
-            op,
-            Step::RunHook {
-                path, timeout_ms, ..
-            },
-        ) => {
+        (op, Step::RunHook { path, timeout_ms, .. }) => {
             let how = hook_end(op, &report, timeout_ms);
             let tail = output.map(hooks::tail).unwrap_or_default();
-            Error::new(
-                ErrorKind::Hook,
-                format!("hook {} {how}{tail}", path.to_string_lossy()),
-            )
+            Error::new(ErrorKind::Hook, format!("hook {} {how}{tail}", path.to_string_lossy()))
         }
         (op, _) if op == Op::Verify as u32 => {
             let what = verified(report.detail);
@@ -50,7 +39,7 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
         }
         _ => {
             let error = Error::system(operation(message), report.errno);
-            error.with_step(format!("step {index}: {}", describe(&step)))
+            error.with_step(format!("step {index}: {}", words(plan, &step)))
         }
     };
     origin.blame(error)
@@ -72,15 +61,26 @@ pub(crate) fn explain_start(process: Option<&Process>, message: &Message) -> Err
     Error::system(operation(message), report.errno)
 }
 
+/// The step in words; what is made for a mount names where it will be.
+fn words(plan: &Plan, step: &Step<'_>) -> String {
+    let (Step::NewFilesystem { slot, .. } | Step::OpenTree { slot, .. }) = *step else {
+        return describe(step);
+    };
+    let target = plan.steps().find_map(|(step, _)| match step {
+        Step::Attach { slot: attached, target, .. } if attached == slot => Some(target),
+        _ => None,
+    });
+    match target {
+        Some(target) => format!("{} for {}", describe(step), target.to_string_lossy()),
+        None => describe(step),
+    }
+}
+
 /// The operation and, where the kernel or the init program has said more, its words.
 fn operation(message: &Message) -> String {
     let operation = Op::text(message.report.op);
     let said = message.text.trim();
-    if said.is_empty() {
-        operation.to_owned()
-    } else {
-        format!("{operation} ({said})")
-    }
+    if said.is_empty() { operation.to_owned() } else { format!("{operation} ({said})") }
 }
 
 /// Engines match on these texts, which are those of runc.
