@@ -5,12 +5,13 @@ use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 
 use coracle::{Error, ErrorKind};
+use nix::unistd::{getegid, geteuid};
 
 use crate::args::Matches;
 use crate::failure::Failure;
 
 const DEFAULT: &str = include_str!("spec/default.json");
-const ROOTLESS: &str = include_str!("spec/rootless.json");
+const ROOTLESS: &str = include_str!("spec/rootless.json.in");
 
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
     let directory = matches.path("bundle").unwrap_or_default();
@@ -24,9 +25,14 @@ fn has_unified_cgroups() -> bool {
 }
 
 fn text(rootless: bool, cgroup_namespace: bool) -> String {
-    let text = if rootless { ROOTLESS } else { DEFAULT };
+    let text = if rootless {
+        // The caller's own ids are all that a user may map without further grants.
+        ROOTLESS.replace("UID", &geteuid().to_string()).replace("GID", &getegid().to_string())
+    } else {
+        DEFAULT.to_owned()
+    };
     if !cgroup_namespace {
-        return text.to_owned();
+        return text;
     }
     // On cgroup v2 the container sees only its own cgroup, as with runc.
     text.replace(
@@ -67,6 +73,10 @@ mod tests {
             assert!(!namespaces(&without).contains(&"cgroup"));
             assert_eq!(namespaces(&with).len(), namespaces(&without).len() + 1);
             assert_eq!(namespaces(&with).contains(&"user"), rootless);
+            if rootless {
+                assert_eq!(with["linux"]["uidMappings"][0]["hostID"], geteuid().as_raw());
+                assert_eq!(with["linux"]["gidMappings"][0]["hostID"], getegid().as_raw());
+            }
         }
     }
 }
