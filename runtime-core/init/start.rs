@@ -3,10 +3,10 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    CLOSE_RANGE_CLOEXEC, EACCES, EINVAL, EISDIR, ENOENT, S_IFDIR, S_IFMT, S_IFREG, X_OK,
+    CLOSE_RANGE_CLOEXEC, EACCES, EINVAL, EISDIR, ENOENT, EPERM, S_IFDIR, S_IFMT, S_IFREG, X_OK,
 };
 use crate::init::{Executable, Init};
-use crate::program::{Gate, List, Numbers, Op, Report, Slot};
+use crate::program::{CREATOR, Gate, List, Numbers, Op, Report, Slot};
 use crate::report::{Attempt as _, Failure, Result};
 use crate::sys::{self, Errno, Fd};
 use crate::text::Text;
@@ -66,19 +66,24 @@ impl Init {
         close_all_but(kept, self.first_own()).during(Op::CloseRange)?;
         self.forget_descriptors();
         self.report(Report::GATE, u64::from(Gate::Ready as u32), -1)?;
+        let peer = match peer {
+            CREATOR => sys::peer_uid(self.channel).during(Op::PeerCredentials)?,
+            _ => peer,
+        };
         sys::close(self.channel);
         self.channel = -1;
         // These pages would count against the container while it waits.
         sys::release(self.bytes);
         sys::release_stack();
-        self.channel = loop {
-            let connection = sys::accept(listener).during(Op::Accept)?;
-            if sys::peer_uid(connection).during(Op::PeerCredentials)? == peer {
-                break connection;
+        loop {
+            self.channel = sys::accept(listener).during(Op::Accept)?;
+            if sys::peer_uid(self.channel).during(Op::PeerCredentials)? == peer {
+                return Ok(());
             }
-            sys::close(connection);
-        };
-        Ok(())
+            // An end of file alone would say that the payload runs.
+            self.report_failure(self.step, Failure::new(Op::PeerCredentials, EPERM));
+            sys::close(self.channel);
+        }
     }
 
     /// What was just closed.

@@ -58,6 +58,10 @@ pub(crate) fn explain_start(process: Option<&Process>, message: &Message) -> Err
         return Error::new(ErrorKind::Hook, format!("a hook {how}"))
             .with_field("hooks.startContainer");
     }
+    if report.op == Op::PeerCredentials as u32 && report.errno == libc::EPERM {
+        let message = "only the user who has created the container can start it";
+        return Error::new(ErrorKind::Denied, message);
+    }
     Error::system(operation(message), report.errno)
 }
 

@@ -9,7 +9,7 @@ use super::payload::{Joining, Payload};
 use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, mount_options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::program::{Gate, List, Numbers, Slot, Step};
+use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
 use crate::spec::{
     Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported, unsupported_process,
 };
@@ -294,11 +294,11 @@ impl<'a> Parts<'a> {
     }
 
     /// What the caller's user is in the container's user namespace. Of a namespace that is joined
-    /// the maps are not known: it is the caller's own, or the caller is nobody in it.
+    /// the maps are not known here: the init program asks the kernel.
     fn peer_uid(&self, host: &Host) -> u32 {
         match &self.namespaces.id_maps {
             Some(maps) => maps.inside(host.uid),
-            None if self.namespaces.has_user() && !host.user_namespace => IdMaps::OVERFLOW,
+            None if self.namespaces.has_user() => CREATOR,
             None => host.uid,
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 
 use super::mount_options::attribute;
-use crate::program::{Gate, List, Numbers, Slot, Step};
+use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
 use crate::spec::{CapabilitySet, NamespaceKind, RlimitResource};
 
 /// What a step does, in words: `mount proc at /proc`.
@@ -253,6 +253,9 @@ fn flow(step: &Step<'_>) -> Option<String> {
             "wait for the runtime's hooks".to_owned()
         }
         Step::Gate { gate } => format!("wait at gate {gate}"),
+        Step::AwaitStart { peer_uid: CREATOR, .. } => {
+            "wait for the start by the user who creates".to_owned()
+        }
         Step::AwaitStart { peer_uid, .. } => format!("wait for the start by user {peer_uid}"),
         Step::Respawn {} => "go on in a child process, inside the pid namespace".to_owned(),
         Step::Join {

@@ -15,7 +15,7 @@ pub(crate) struct IdMaps {
 
 impl IdMaps {
     /// The id that stands for all that are not mapped (`/proc/sys/kernel/overflowuid`).
-    pub(crate) const OVERFLOW: u32 = 65_534;
+    const OVERFLOW: u32 = 65_534;
 
     /// The ids under which the set-up runs inside: root if there is one, else the first mapped ones.
     pub(crate) fn identity(&self) -> (u32, u32) {

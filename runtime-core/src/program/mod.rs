@@ -35,6 +35,9 @@ pub const FDS_PER_MESSAGE: usize = 250;
 pub const MAX_SLOTS: usize = 4096;
 /// The most text a [`Report`] carries, in bytes.
 pub const REPORT_TEXT: usize = 256;
+/// As the peer of [`Step::AwaitStart`]: the user who made the control socket, whatever the user
+/// namespace of the init program calls that user (no user has this id).
+pub const CREATOR: u32 = u32::MAX;
 /// The most instructions a seccomp filter may have (`BPF_MAXINSNS`).
 pub const MAX_FILTER: usize = 4096;
 

@@ -51,8 +51,10 @@ steps! {
     /// The last thing that `create` waits for. Closes every descriptor but 0 to 2, the payload's,
     /// the slots in `keep` and `listener`; reports [`Gate::Ready`] and closes the control
     /// socket; then accepts connections on `listener` until one comes from a peer whose user is
-    /// `peer_uid` as seen from the init program's user namespace (`SO_PEERCRED`). From then on
-    /// failures are reported on that connection, and its end of file tells that execve has succeeded.
+    /// `peer_uid` as seen from the init program's user namespace (`SO_PEERCRED`); for
+    /// [`CREATOR`](super::CREATOR), the user who made the control socket. From then on failures are
+    /// reported on that connection, and its end of file tells that execve has succeeded; other
+    /// connections get `EPERM` as a failure.
     AwaitStart = 2 {
         listener: Slot,
         peer_uid: u32,

@@ -15,7 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use crate::harness::{
     Running, Setup, clone_tree, list, path_text, pivot, privileged, receive, rootfs,
 };
-use crate::program::{Gate, List, Numbers, Op, Report, Step};
+use crate::program::{CREATOR, Gate, List, Numbers, Op, Report, Step};
 
 fn new_socket() -> OwnedFd {
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -120,6 +120,21 @@ fn the_exec_error_goes_to_start() {
 }
 
 #[test]
+fn who_creates_can_start() {
+    if !privileged() {
+        return;
+    }
+    let (root, directory) = (rootfs(), tempfile::tempdir().unwrap());
+    let address = directory.path().join("start");
+    let running = waiting(root.path(), &address, CREATOR, "echo started");
+    running.expect_gate(Gate::Ready);
+    let start = new_socket();
+    connect(start.as_raw_fd(), &UnixAddr::new(&address).unwrap()).unwrap();
+    assert!(receive(&start).is_none());
+    assert_eq!(running.end().1, "started\n");
+}
+
+#[test]
 fn another_user_cannot_start() {
     if !privileged() {
         return;
@@ -131,6 +146,11 @@ fn another_user_cannot_start() {
     running.expect_gate(Gate::Ready);
     let start = new_socket();
     connect(start.as_raw_fd(), &UnixAddr::new(&address).unwrap()).unwrap();
+    let message = receive(&start).expect("a failure");
+    assert_eq!(
+        (message.report.op, message.report.errno),
+        (Op::PeerCredentials as u32, libc::EPERM)
+    );
     assert!(receive(&start).is_none(), "turned away");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(running.pid()).unwrap());
     let cmdline = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
