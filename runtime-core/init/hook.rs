@@ -41,8 +41,17 @@ impl Init {
             }
             sys::exit(NOT_EXECUTED);
         }
-        self.await_hook(hook, pid, pidfd)?;
-        let status = sys::wait(pid).about(Op::Hook, hook.path)?;
+        let ended =
+            self.await_hook(hook, pidfd).and_then(|()| sys::wait(pid).about(Op::Hook, hook.path));
+        let status = ended.inspect_err(|_| {
+            // The child makes its group before it executes anything; until then it is alone.
+            sys::kill(-pid, SIGKILL);
+            sys::kill(pid, SIGKILL);
+            let _ = sys::wait(pid);
+            if self.library_is_gone() {
+                sys::exit(1);
+            }
+        })?;
         // Written by the other process: not to be remembered from before.
         // SAFETY: a live mapping.
         let errno = shared.first().map_or(0, |word| unsafe { (&raw const *word).read_volatile() });
@@ -55,23 +64,20 @@ impl Init {
         failure.map_err(|failure| failure.with_detail(u64::from(status.cast_unsigned())))
     }
 
-    /// Waits for the hook's end; kills it when its time is over or the library is gone.
-    fn await_hook(&self, hook: &Hook, pid: i32, pidfd: Fd) -> Result {
+    /// Waits for the hook's end, while its time lasts and the library is there.
+    fn await_hook(&self, hook: &Hook, pidfd: Fd) -> Result {
         let bound = Some(hook.timeout_ms).filter(|&time| time > 0);
         // Of the socket only the other end's closing is of interest.
         let ready = sys::poll([(pidfd, POLLIN), (self.channel, 0)], bound);
-        let [ended, gone] = ready.about(Op::Hook, hook.path)?;
-        if ended != 0 {
-            return Ok(());
+        match ready.about(Op::Hook, hook.path)? {
+            [0, _] => Err(Errno(ETIMEDOUT)).about(Op::HookTimeout, hook.path),
+            _ => Ok(()),
         }
-        // The group is set by the child before it executes anything; until then it is alone.
-        sys::kill(-pid, SIGKILL);
-        sys::kill(pid, SIGKILL);
-        let _ = sys::wait(pid);
-        if gone & POLLHUP != 0 {
-            sys::exit(1);
-        }
-        Err(Errno(ETIMEDOUT)).about(Op::HookTimeout, hook.path)
+    }
+
+    fn library_is_gone(&self) -> bool {
+        let ready = sys::poll([(-1, 0), (self.channel, 0)], Some(0));
+        ready.is_ok_and(|[_, gone]| gone & POLLHUP != 0)
     }
 
     /// In the child: executes the hook; returns only if that failed.

@@ -91,6 +91,8 @@ pub struct Init {
     pub mask_file: (Fd, bool),
     /// Copies that the last mask did not use.
     pub spare: Fd,
+    /// Whether the user namespace is known to deny setgroups.
+    pub groups_denied: bool,
     pub executable: Option<Executable>,
     /// `HOME=` and the directory, for the environment.
     pub home: Option<&'static CStr>,
@@ -124,6 +126,7 @@ impl Init {
             mask_directory: (-1, false),
             mask_file: (-1, false),
             spare: -1,
+            groups_denied: false,
             executable: None,
             home: None,
             filter: (0, &[]),

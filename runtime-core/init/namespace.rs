@@ -2,6 +2,7 @@
 
 use crate::abi::{self, CLONE_NEWNS, CLONE_NEWUSER, EPERM};
 use crate::init::Init;
+use crate::procfs::says_deny;
 use crate::program::{Op, Report, Slot};
 use crate::report::{Attempt as _, Result};
 use crate::sys::{self, Errno};
@@ -31,6 +32,7 @@ impl Init {
             // A new member of a user namespace has all capabilities in its bounding set.
             self.bounding = u64::MAX;
             self.owner = (u32::MAX, u32::MAX);
+            self.groups_denied = false;
         }
         self.procfs = -1;
     }
@@ -38,8 +40,12 @@ impl Init {
     /// User and group inside a new user namespace.
     pub fn identity(&mut self, uid: u32, gid: u32) -> Result {
         match sys::setgroups(&[]) {
-            // The namespace denies it.
-            Ok(_) | Err(Errno(EPERM)) => {}
+            Ok(_) => {}
+            // The namespace denies it, most likely; better known while /proc is still the host's.
+            Err(Errno(EPERM)) => {
+                let file = sys::open(c"/proc/self/setgroups", 0);
+                self.groups_denied = file.and_then(says_deny).unwrap_or(false);
+            }
             Err(errno) => return Err(errno).during(Op::SetGroups),
         }
         if uid != 0 {

@@ -84,8 +84,7 @@ impl Init {
         }
         match sys::setgroups(groups.0) {
             Ok(_) => self.asked.groups = Some(groups),
-            // The user namespace denies it; there is nothing to set either.
-            Err(Errno(EPERM)) if groups.is_empty() => {}
+            Err(Errno(EPERM)) if groups.is_empty() && self.groups_are_denied()? => {}
             Err(errno) => return Err(errno).during(Op::SetGroups),
         }
         let detail = |id: u32| move |failure: Failure| failure.with_detail(u64::from(id));
@@ -98,13 +97,8 @@ impl Init {
 
     pub fn drop_bounding(&mut self, bounding: u64, last: u32) -> Result {
         for bit in members(self.bounding & !bounding, last) {
-            match sys::prctl(abi::PR_CAPBSET_DROP, bit, 0) {
-                // The kernel does not know it.
-                Ok(_) | Err(Errno(EINVAL)) => {}
-                Err(Errno(errno)) => {
-                    return Err(Failure::new(Op::Bounding, errno).with_detail(u64::from(bit)));
-                }
-            }
+            let dropped = sys::prctl(abi::PR_CAPBSET_DROP, bit, 0).during(Op::Bounding);
+            dropped.map_err(|failure| failure.with_detail(u64::from(bit)))?;
         }
         self.bounding &= bounding;
         Ok(())

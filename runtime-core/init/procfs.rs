@@ -16,6 +16,12 @@ use crate::text::Text;
 /// On the procfs itself, not on what is mounted over it.
 const STRICT: u64 = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS;
 
+/// Whether a file `setgroups` of /proc denies it.
+pub fn says_deny(fd: Fd) -> sys::Result<bool> {
+    let mut buffer = sys::buffer::<8>();
+    Ok(sys::read(fd, &mut buffer)?.starts_with(b"deny"))
+}
+
 impl Init {
     /// A procfs of our own, never attached anywhere. Where the kernel refuses a new one (in a user
     /// namespace whose /proc is partly hidden), the one at /proc, checked.
@@ -42,6 +48,19 @@ impl Init {
     }
 
     #[inline(never)]
+    /// Whether the user namespace denies setgroups to everybody in it (user_namespaces(7)).
+    pub fn groups_are_denied(&mut self) -> Result<bool> {
+        if self.groups_denied {
+            return Ok(true);
+        }
+        let mut path = Text::new();
+        let pid = sys::getpid().unsigned_abs();
+        path.push_number(pid).and_then(|()| path.push(b"/setgroups")).during(Op::SetGroups)?;
+        let procfs = self.own_procfs()?;
+        let fd = sys::openat2(procfs, path.as_c_str(), 0, STRICT).during(Op::SetGroups)?;
+        says_deny(fd).during(Op::SetGroups)
+    }
+
     pub fn sysctl(&mut self, key: &'static CStr, value: &'static CStr) -> Result {
         let mut path = Text::new();
         let built = path.push(b"sys/").and_then(|()| path.push(key.to_bytes()));

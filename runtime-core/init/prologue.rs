@@ -39,7 +39,7 @@ impl Init {
     /// Resets what the caller has handed down and receives the program.
     pub fn prepare(&mut self) -> Result<Program<'static>> {
         self.reset_signals()?;
-        sys::umask(0);
+        sys::umask(0).during(Op::Umask)?;
         sys::setsid().during(Op::Session)?;
         if self.channel.unsigned_abs() < self.first_own() {
             return Err(Failure::new(Op::Receive, EINVAL));

@@ -125,10 +125,7 @@ impl Init {
             Step::Keyring { name } => Self::keyring(name),
             Step::WorkingDirectory { path, create } => self.working_directory(path, create),
             Step::ExecLabel { attribute, label } => self.exec_label(attribute, label),
-            Step::Umask { mask } => {
-                sys::umask(mask);
-                Ok(())
-            }
+            Step::Umask { mask } => sys::umask(mask).during(Op::Umask).map(|_| ()),
             Step::User { uid, gid, groups } => self.user(uid, gid, groups),
             Step::Bounding { bounding, last } => self.drop_bounding(bounding, last),
             Step::NoNewPrivileges {} => Self::no_new_privileges(),

@@ -129,8 +129,8 @@ pub fn getcwd(buffer: &mut [MaybeUninit<u8>]) -> Result<&[u8]> {
     Ok(super::filled(buffer, length))
 }
 
-pub fn umask(mask: u32) {
-    let _ = call!(UMASK, mask);
+pub fn umask(mask: u32) -> Result<usize> {
+    call!(UMASK, mask)
 }
 
 pub fn memfd(name: &CStr) -> Result<Fd> {

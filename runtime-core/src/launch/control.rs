@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
@@ -72,7 +73,7 @@ impl Control {
     /// Sends one message: leave to pass a gate, or the filter.
     ///
     /// # Errors
-    /// The failure of sendmsg; `EPIPE` when the init program has ended.
+    /// The failure of sendmsg. That the init program has ended is none: [`Self::receive`] tells it.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<()> {
         self.send_with(bytes, &[])
     }
@@ -81,15 +82,12 @@ impl Control {
         let rights = [ControlMessage::ScmRights(fds)];
         let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
         let flags = MsgFlags::MSG_NOSIGNAL;
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &[IoSlice::new(bytes)],
-            control,
-            flags,
-            None,
-        )
-        .attempt("send to the init program")
-        .map(drop)
+        let parts = [IoSlice::new(bytes)];
+        match sendmsg::<()>(self.0.as_raw_fd(), &parts, control, flags, None) {
+            // It has ended; its last report, which is still to be received, says why.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            sent => sent.attempt("send to the init program").map(drop),
+        }
     }
 
     /// Waits for the next message; `None` when the init program has closed its end or ended.

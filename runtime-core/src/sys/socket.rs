@@ -14,6 +14,7 @@ pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut reset = false;
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
         let mut space = nix::cmsg_space!([RawFd; 4]);
@@ -21,6 +22,12 @@ pub(crate) fn receive(
         let message = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Ok(message) => message,
             Err(nix::errno::Errno::EINTR) => continue,
+            // The other end has closed with a message of ours unread. What it sent itself comes
+            // after this error, which the kernel tells once (unix(7)).
+            Err(nix::errno::Errno::ECONNRESET) if !reset => {
+                reset = true;
+                continue;
+            }
             Err(nix::errno::Errno::ECONNRESET) => return Ok((0, Vec::new())),
             Err(errno) => return Err(errno.into()),
         };

@@ -133,3 +133,29 @@ fn a_process_behind_the_first_gate_is_closed_to_its_user() {
     assert_eq!(owner(), 0, "undumpable: its files in /proc belong to root");
     running.end();
 }
+
+#[test]
+fn a_report_arrives_although_a_message_was_left_unread() {
+    if !privileged() {
+        return;
+    }
+    for _ in 0..20 {
+        let mut setup = Setup::new(CloneFlags::empty());
+        setup.step(&Step::Gate { gate: Gate::Mounted as u32 });
+        let step = setup.step(&Step::FindExecutable { name: c"none", path: c"/bin" });
+        let running = setup.start();
+        running.expect_gate(Gate::Mounted);
+        running.go(b"go");
+        // As the library sends the filter before it is asked for; the process may be gone by then.
+        let _ = nix::sys::socket::send(
+            std::os::fd::AsRawFd::as_raw_fd(&running.socket),
+            b"unread",
+            nix::sys::socket::MsgFlags::MSG_NOSIGNAL,
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let message = running.receive().expect("a report");
+        let expected = (step, Op::Lookup as u32, libc::ENOENT, "none");
+        assert_eq!(message.failure(), expected);
+        running.end();
+    }
+}

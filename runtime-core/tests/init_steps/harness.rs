@@ -259,6 +259,12 @@ impl Running {
 }
 
 pub fn receive(socket: &OwnedFd) -> Option<Message> {
+    // An error of its own when the other end has left a message unread; reports come after it.
+    receive_once(socket).unwrap_or_else(|| receive_once(socket).flatten())
+}
+
+/// `None` if the connection has been reset.
+fn receive_once(socket: &OwnedFd) -> Option<Option<Message>> {
     let mut buffer = [0u8; 512];
     let mut space = nix::cmsg_space!([RawFd; 4]);
     let mut parts = [IoSliceMut::new(&mut buffer)];
@@ -277,11 +283,11 @@ pub fn receive(socket: &OwnedFd) -> Option<Message> {
     }
     let length = received.bytes;
     if length == 0 {
-        return None;
+        return Some(None);
     }
     let (report, text) = Report::from_bytes(&buffer[..length]).expect("a report");
     let text = String::from_utf8_lossy(text).into_owned();
-    Some(Message { report, text, fds })
+    Some(Some(Message { report, text, fds }))
 }
 
 pub fn attach<'a>(slot: Slot, target: &'a CStr) -> Step<'a> {

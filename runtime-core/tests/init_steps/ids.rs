@@ -174,16 +174,55 @@ fn a_difference_is_refused() {
     assert_eq!(message.report.detail, Verified::Capabilities as u64);
 }
 
+/// In a user namespace of its own, with these maps.
+fn mapped(setgroups: &str, last: &Step<'_>) -> Option<(u32, i32)> {
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::Unshare { kinds: u32::try_from(libc::CLONE_NEWUSER).unwrap() });
+    setup.step(&Step::Gate { gate: 2 });
+    setup.step(&Step::Identity { uid: 0, gid: 0 });
+    setup.step(last);
+    setup.step(&Step::Verify { no_new_privileges: false });
+    status(&mut setup, "^(Uid|Gid)");
+    let running = setup.start();
+    running.expect_gate(crate::program::Gate::Mounted);
+    let write = |file: &str, text: &str| {
+        fs::write(format!("/proc/{}/{file}", running.pid()), text).unwrap();
+    };
+    write("setgroups", setgroups);
+    write("uid_map", "0 0 10\n");
+    write("gid_map", "0 0 10\n");
+    running.go(b"go");
+    let message = running.receive();
+    running.end();
+    message.map(|message| (message.report.op, message.report.errno))
+}
+
 #[test]
 fn an_id_outside_the_map_is_an_error() {
     if !privileged() {
         return;
     }
+    let user = |uid, gid| Step::User { uid, gid, groups: Numbers(&[]) };
+    assert_eq!(mapped("allow", &user(3, 4)), None);
+    assert_eq!(mapped("allow", &user(3, 77)), Some((Op::SetGroup as u32, libc::EINVAL)));
+    assert_eq!(mapped("allow", &user(77, 4)), Some((Op::SetUser as u32, libc::EINVAL)));
+}
+
+#[test]
+fn groups_that_may_not_be_set_are_an_error_unless_denied_to_all() {
+    if !privileged() {
+        return;
+    }
+    let none = Step::User { uid: 0, gid: 0, groups: Numbers(&[]) };
+    let bytes = numbers(&[5]);
+    let some = Step::User { uid: 0, gid: 0, groups: Numbers(&bytes) };
+    assert_eq!(mapped("deny", &none), None);
+    assert_eq!(mapped("deny", &some), Some((Op::SetGroups as u32, libc::EPERM)));
+    assert_eq!(mapped("allow", &some), None);
+    // Without a map nobody may, which is no denial.
     let mut setup = Setup::new(CloneFlags::CLONE_NEWUSER);
-    let step = setup.step(&Step::User { uid: 0, gid: 7, groups: Numbers(&[]) });
-    let message = setup.fails();
-    let (at, _, errno, _) = message.failure();
-    assert_eq!((at, errno), (step, libc::EINVAL), "{message:?}");
+    let step = setup.step(&none);
+    assert_eq!(setup.fails().failure(), failure(step, Op::SetGroups, libc::EPERM, ""));
 }
 
 #[test]
