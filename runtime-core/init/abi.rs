@@ -23,6 +23,8 @@ pub const X_OK: u32 = 1;
 
 pub const O_WRONLY: u64 = 1;
 pub const O_RDWR: u64 = 2;
+pub const O_CREAT: u64 = 0o100;
+pub const O_EXCL: u64 = 0o200;
 pub const O_NOCTTY: u64 = 0o400;
 pub const O_NONBLOCK: u64 = 0o4_000;
 pub const O_CLOEXEC: u64 = 0o2_000_000;
@@ -45,6 +47,7 @@ pub const RESOLVE_IN_ROOT: u64 = 0x10;
 pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFLNK: u32 = 0o120_000;
 pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFDIR: u32 = 0o040_000;
 pub const S_ISGID: u32 = 0o2_000;

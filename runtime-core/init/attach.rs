@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use crate::abi::{AT_RECURSIVE, EPERM, MountAttr, PROC_SUPER_MAGIC, RESOLVE_NO_SYMLINKS};
+use crate::copy::cover;
 use crate::init::{Init, Kind};
 use crate::mount::set_attributes;
 use crate::path::{DIRECTORY_MODE, Missing, Origin};
@@ -16,6 +17,8 @@ pub struct Attachment {
     pub whole: MountAttr,
     pub over_proc: bool,
     pub no_symlink: bool,
+    pub keep_mode: bool,
+    pub copy: bool,
 }
 
 /// Whether a path names one place only by its text: no empty, `.` or `..` part.
@@ -50,6 +53,9 @@ impl Init {
             && sys::filesystem(place).about(Op::Statfs, target)? == PROC_SUPER_MAGIC
         {
             return Err(Errno(EPERM)).about(Op::OverProc, target);
+        }
+        if (how.keep_mode || how.copy) && matches!(origin, Origin::Found | Origin::Plain) {
+            cover((tree, place), (how.keep_mode, how.copy), target)?;
         }
         sys::move_mount(tree, place).about(Op::MoveMount, target)?;
         self.done_with(place);

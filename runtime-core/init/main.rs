@@ -9,6 +9,7 @@
 mod abi;
 mod attach;
 mod console;
+mod copy;
 mod device;
 mod hide;
 mod home;

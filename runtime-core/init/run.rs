@@ -174,6 +174,8 @@ fn attachment(step: &Step<'static>) -> Attachment {
         whole: MountAttr::default(),
         over_proc: false,
         no_symlink: false,
+        keep_mode: false,
+        copy: false,
     };
     if let Step::Attach {
         set,
@@ -184,6 +186,8 @@ fn attachment(step: &Step<'static>) -> Attachment {
         propagation_recursive,
         over_proc,
         no_symlink,
+        keep_mode,
+        copy,
         ..
     } = *step
     {
@@ -193,6 +197,8 @@ fn attachment(step: &Step<'static>) -> Attachment {
         reach.propagation = propagation;
         attachment.over_proc = over_proc;
         attachment.no_symlink = no_symlink;
+        attachment.keep_mode = keep_mode;
+        attachment.copy = copy;
     }
     attachment
 }

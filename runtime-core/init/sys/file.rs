@@ -92,6 +92,31 @@ pub fn readlinkat<'a>(dir: Fd, name: &CStr, buffer: &'a mut [MaybeUninit<u8>]) -
     Ok(super::filled(buffer, length))
 }
 
+/// A new file, for writing.
+pub fn create(dir: Fd, name: &CStr) -> Result<Fd> {
+    let flags = crate::abi::O_WRONLY
+        | crate::abi::O_CREAT
+        | crate::abi::O_EXCL
+        | crate::abi::O_NOFOLLOW
+        | crate::abi::O_CLOEXEC;
+    call!(OPENAT, dir, name, flags, 0o600u32).map(small)
+}
+
+/// Entries of a directory (`struct linux_dirent64`); none at its end.
+pub fn entries(dir: Fd, buffer: &mut [MaybeUninit<u8>]) -> Result<&[u8]> {
+    let length = call!(GETDENTS64, dir, buffer.as_mut_ptr(), buffer.len())?;
+    Ok(super::filled(buffer, length))
+}
+
+/// Copies between two files at their positions; how many bytes.
+pub fn send_file(to: Fd, from: Fd, count: u64) -> Result<usize> {
+    call!(SENDFILE, to, from, 0usize, count)
+}
+
+pub fn fchmod(fd: Fd, mode: u32) -> Result<usize> {
+    call!(FCHMOD, fd, mode)
+}
+
 pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<usize> {
     call!(FCHOWN, fd, uid, gid)
 }

@@ -165,12 +165,16 @@ fn placed(step: &Step<'_>) -> Option<String> {
             propagation_recursive,
             over_proc,
             no_symlink,
+            keep_mode,
+            copy,
         } => {
             let mut all = change(*set, *clear, "");
             all.extend(change(*set_recursive, *clear_recursive, "r"));
             all.extend(propagation(*flags, *propagation_recursive));
             all.extend(over_proc.then(|| "over procfs".to_owned()));
             all.extend(no_symlink.then(|| "no symbolic link".to_owned()));
+            all.extend(keep_mode.then(|| "mode as below".to_owned()));
+            all.extend(copy.then(|| "content as below".to_owned()));
             with_options(format!("mount slot {} at {}", slot.0, text(target)), &all)
         }
         Step::Reattribute {

@@ -119,6 +119,8 @@ fn plan(
         over_proc: false,
         no_symlink: false,
         sealed: false,
+        keep_mode: false,
+        copy: false,
     };
     Ok((Action::Attach(Box::new(attachment)), origin))
 }

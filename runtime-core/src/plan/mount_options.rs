@@ -34,6 +34,8 @@ enum Effect {
     Bind { recursive: bool },
     /// Changes a mount that is there.
     Remount,
+    /// A tmpfs begins with a copy of what it covers.
+    Copy,
     /// Not done by this version.
     Missing,
 }
@@ -99,7 +101,7 @@ const OTHERS: &[(&str, Effect)] = &[
     // The file systems that count changes do so always.
     ("iversion", Effect::Nothing),
     ("noiversion", Effect::Nothing),
-    ("tmpcopyup", Effect::Missing),
+    ("tmpcopyup", Effect::Copy),
     ("idmap", Effect::Missing),
     ("ridmap", Effect::Missing),
 ];
@@ -151,6 +153,8 @@ pub(super) struct Options<'a> {
     pub(super) bind: Option<bool>,
     /// Whether a mount that is there is changed.
     pub(super) remount: bool,
+    /// Whether a tmpfs begins with a copy of what it covers.
+    pub(super) copy: bool,
     /// Data and flags of the file system.
     pub(super) data: Vec<&'a str>,
 }
@@ -179,6 +183,10 @@ impl<'a> Options<'a> {
                     Effect::Remount => options.remount = true,
                     Effect::Filesystem if !bind => options.data.push(option),
                     Effect::Filesystem | Effect::Nothing => {}
+                    Effect::Copy if mount.kind.as_deref() == Some("tmpfs") => options.copy = true,
+                    Effect::Copy => {
+                        return Err(fault(ErrorKind::InvalidSpec, "is an option of tmpfs only"));
+                    }
                     Effect::Missing => {
                         return Err(fault(
                             ErrorKind::Unsupported,
@@ -300,7 +308,10 @@ mod tests {
         assert_eq!(options.propagation, Some(Propagation::RecursiveShared));
         let error = Options::parse(&mount("bind", &["rro", "size=1m"]), 4).expect_err("data");
         assert_eq!(error.field(), Some("mounts[4].options[1]"));
-        let error = Options::parse(&mount("tmpfs", &["tmpcopyup"]), 0).expect_err("missing");
+        assert!(Options::parse(&mount("tmpfs", &["tmpcopyup"]), 0).expect("valid").copy);
+        let error = Options::parse(&mount("ramfs", &["tmpcopyup"]), 0).expect_err("no tmpfs");
+        assert_eq!(error.kind(), ErrorKind::InvalidSpec);
+        let error = Options::parse(&mount("tmpfs", &["idmap"]), 0).expect_err("missing");
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 

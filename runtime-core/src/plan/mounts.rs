@@ -68,6 +68,10 @@ pub(super) struct Attachment {
     /// A tmpfs that turns read-only when everything in it has been made: devices, links, the
     /// directories that other mounts go to. Podman asks for such a /dev in read-only pods.
     pub(super) sealed: bool,
+    /// A tmpfs takes the mode of the directory that it covers.
+    pub(super) keep_mode: bool,
+    /// A tmpfs takes a copy of what it covers.
+    pub(super) copy: bool,
 }
 
 /// One thing to do inside the root file system.
@@ -256,6 +260,8 @@ pub(super) fn attach(
             || kind == Some("proc") && mount.destination == Path::new("/proc"),
         no_symlink: special || mount.destination == Path::new("/dev"),
         sealed: false,
+        keep_mode: false,
+        copy: false,
     })
 }
 
@@ -301,6 +307,9 @@ fn filesystem(
     let sealed = kind == "tmpfs" && make.take_readonly();
     let mut attachment = attach(mount, draft.make(), Some(make), origin)?;
     attachment.sealed = sealed;
+    let says_mode = options.data.iter().any(|option| option.starts_with("mode="));
+    attachment.keep_mode = kind == "tmpfs" && !says_mode;
+    attachment.copy = options.copy;
     if !otherwise.is_empty() {
         // A copy of the host's mount does not start with the attributes of the new file system.
         attachment.set = options.attributes();
@@ -452,6 +461,8 @@ fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
             propagation_recursive: attachment.propagation.1,
             over_proc: attachment.over_proc,
             no_symlink: attachment.no_symlink,
+            keep_mode: attachment.keep_mode,
+            copy: attachment.copy,
         },
         Action::Reattribute {
             target,

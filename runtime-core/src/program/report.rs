@@ -162,6 +162,12 @@ ops! {
     Map = 63 "mmap"
     Umask = 64 "umask"
     OverProc = 65 "check the target: mounts over procfs are refused"
+    Copy = 70 "copy what the tmpfs covers"
+    Personality = 71 "personality"
+    Scheduler = 72 "sched_setattr"
+    IoPriority = 73 "ioprio_set"
+    MemoryPolicy = 74 "set_mempolicy"
+    Affinity = 75 "sched_setaffinity"
 }
 
 /// What [`Op::Verify`] found to differ.

@@ -121,6 +121,10 @@ steps! {
     /// (0755) or, when the root of the tree is no directory, an empty file (0644).
     /// A target on a procfs is refused (`EPERM`) unless `over_proc`; with `no_symlink` the target's path
     /// may not contain a symbolic link (`ELOOP`).
+    ///
+    /// For a new tmpfs: with `keep_mode` it gets the mode of the directory that it covers, with `copy` a
+    /// copy of its directories, regular files and symbolic links, modes and owners included (no
+    /// devices, fifos, sockets, nor what is mounted below); a missing target leaves both without effect.
     Attach = 30 {
         slot: Slot,
         target: &'a CStr,
@@ -132,6 +136,8 @@ steps! {
         propagation_recursive: bool,
         over_proc: bool,
         no_symlink: bool,
+        keep_mode: bool,
+        copy: bool,
     }
     /// Changes the mount whose root is at `target`: attributes as in [`Step::Attach`].
     Reattribute = 31 { target: &'a CStr, set: u64, clear: u64, recursive: bool }

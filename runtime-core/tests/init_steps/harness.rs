@@ -302,6 +302,8 @@ pub fn attach<'a>(slot: Slot, target: &'a CStr) -> Step<'a> {
         propagation_recursive: false,
         over_proc: false,
         no_symlink: false,
+        keep_mode: false,
+        copy: false,
     }
 }
 

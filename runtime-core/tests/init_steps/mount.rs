@@ -282,3 +282,82 @@ fn a_tree_can_be_opened_by_the_init_program() {
     let step = setup.step(&Step::OpenTree { slot, path: c"/no/such", recursive: false });
     assert_eq!(setup.fails().failure(), failure(step, Op::OpenTree, libc::ENOENT, "/no/such"));
 }
+
+/// A root whose /data holds one of everything.
+fn covered() -> tempfile::TempDir {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    let root = rootfs();
+    let data = root.path().join("data");
+    std::fs::create_dir_all(data.join("sub/deep")).unwrap();
+    std::fs::write(data.join("sub/deep/file"), "x".repeat(100_000)).unwrap();
+    chown(data.join("sub/deep/file"), Some(7), Some(8)).unwrap();
+    let mode = std::fs::Permissions::from_mode;
+    std::fs::set_permissions(data.join("sub/deep/file"), mode(0o4750)).unwrap();
+    std::fs::set_permissions(data.join("sub"), mode(0o2701)).unwrap();
+    symlink("/etc/none", data.join("link")).unwrap();
+    nix::unistd::mkfifo(&data.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    chown(&data, Some(5), Some(6)).unwrap();
+    std::fs::set_permissions(&data, mode(0o711)).unwrap();
+    root
+}
+
+/// Attaches a tmpfs over /data and prints what is there.
+fn covering(root: &Path, options: &[u8], keep: bool, contents: bool) -> String {
+    let mut setup = Setup::caged(root);
+    let slot = setup.slot();
+    setup.step(&filesystem(slot, c"tmpfs", options));
+    let mut step = attach(slot, c"/data");
+    if let Step::Attach { keep_mode, copy, .. } = &mut step {
+        (*keep_mode, *copy) = (keep, contents);
+    }
+    setup.step(&step);
+    pivot(&mut setup);
+    setup.shell("cd /data; find . | sort | while read f; do stat -c '%n %a %u:%g %F %s' $f; done");
+    setup.prints()
+}
+
+#[test]
+fn a_tmpfs_takes_the_mode_of_what_it_covers() {
+    if !privileged() {
+        return;
+    }
+    let root = covered();
+    let top = |text: String| text.split(' ').nth(1).unwrap_or_default().to_owned();
+    assert_eq!(top(covering(root.path(), b"", false, false)), "1777");
+    let with = covering(root.path(), b"", true, false);
+    assert!(with.starts_with(". 711 0:0 directory") && with.lines().count() == 1, "{with}");
+}
+
+#[test]
+fn a_tmpfs_takes_the_content_of_what_it_covers() {
+    if !privileged() {
+        return;
+    }
+    let root = covered();
+    let found = covering(root.path(), b"mode=700\0", false, true);
+    let lines: Vec<&str> = found.lines().collect();
+    let size = |line: &str| line.rsplit(' ').next().unwrap_or_default().parse::<u32>().unwrap_or(0);
+    assert_eq!(lines.len(), 5, "{found}");
+    assert!(lines[0].starts_with(". 700 5:6 directory"), "{found}");
+    assert!(lines[1].starts_with("./link 777 0:0 symbolic link"), "{found}");
+    assert!(lines[2].starts_with("./sub 2701 0:0 directory"), "{found}");
+    assert!(lines[4].starts_with("./sub/deep/file 4750 7:8 regular file"), "{found}");
+    assert_eq!(size(lines[4]), 100_000);
+}
+
+#[test]
+fn a_tmpfs_too_small_for_what_it_covers_is_an_error() {
+    if !privileged() {
+        return;
+    }
+    let root = covered();
+    let mut setup = Setup::caged(root.path());
+    let slot = setup.slot();
+    setup.step(&filesystem(slot, c"tmpfs", b"size=8k\0"));
+    let mut step = attach(slot, c"/data");
+    if let Step::Attach { copy, .. } = &mut step {
+        *copy = true;
+    }
+    let at = setup.step(&step);
+    assert_eq!(setup.fails().failure(), failure(at, Op::Copy, libc::ENOSPC, "/data"));
+}
