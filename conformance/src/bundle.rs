@@ -233,6 +233,15 @@ impl<'t> Bundle<'t> {
         self.probe(&["report"])?.value("report")
     }
 
+    /// The container runs a program, or is refused with a word; nothing in between.
+    ///
+    /// # Errors
+    /// A crash, a hang, silence, or a success without the program.
+    pub(crate) fn ran_or_refused(self) -> Check {
+        let output = self.ops(&["echo=alive"]).run()?;
+        output.ran_or_refused()
+    }
+
     /// `create` must fail and leave nothing; the words on standard error are returned.
     ///
     /// # Errors

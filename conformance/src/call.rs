@@ -252,17 +252,32 @@ impl Output {
         Ok(self)
     }
 
-    /// The call failed and said this on standard error.
+    /// The call failed and said one of these words (`a|b`) on standard error, in any case; an empty
+    /// word stands for anything, but not for silence.
     ///
     /// # Errors
     /// It succeeded, crashed, or said something else.
     pub(crate) fn fails_with(self, part: &str) -> Check<Self> {
         let output = self.fails()?;
+        let said = output.stderr.to_lowercase();
         ensure(
-            output.stderr.to_lowercase().contains(&part.to_lowercase()),
+            !said.trim().is_empty()
+                && part.to_lowercase().split('|').any(|word| said.contains(word)),
             format!("`{}`: {part:?} is missing in {:?}", output.line, output.stderr),
         )?;
         Ok(output)
+    }
+
+    /// The program said `alive`, or the call failed with a word; nothing in between.
+    ///
+    /// # Errors
+    /// A crash, silence, or a success without the program.
+    pub(crate) fn ran_or_refused(&self) -> Check {
+        let good = match self.code {
+            0 => self.stdout.contains("alive"),
+            code => code < 128 && !self.stderr.trim().is_empty(),
+        };
+        ensure(good, format!("`{}`: exit status {}, {:?}", self.line, self.code, self.stdout))
     }
 
     /// The standard output as JSON.

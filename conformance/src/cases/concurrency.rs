@@ -85,7 +85,7 @@ pub(super) const CASES: &[Case] = &[
                     .collect::<Check<Vec<Output>>>()
             });
             for _ in 0..3 {
-                t.bundle().ops(&["exit=0"]).run()?.ok()?;
+                t.bundle().ops(&["exit=3"]).run()?.code(3)?;
             }
             reader.join().map_err(|_| "the reader died".into()).and_then(|result| result)
         })?;

@@ -16,16 +16,16 @@ pub(super) const CASES: &[Case] = &[
         let mut hook = host_hook(t, "x", &["sleep=30000"]);
         hook["timeout"] = json!(1);
         let start = Instant::now();
-        t.bundle().hook("createRuntime", hook).refused("")?;
+        t.bundle().hook("createRuntime", hook).refused("hook")?;
         ensure(start.elapsed() < Duration::from_secs(6), "the timeout is not kept")
     }),
     Case::new("hooks/timeout-bad", "config.md: timeout must be greater than zero", |t| {
         let mut hook = host_hook(t, "x", &[]);
         hook["timeout"] = json!(-1);
-        t.bundle().hook("createRuntime", hook).refused("").map(drop)
+        t.bundle().hook("createRuntime", hook).refused("timeout|hook").map(drop)
     }),
     Case::new("hooks/path-relative", "config.md: path must be absolute", |t| {
-        t.bundle().hook("createRuntime", json!({ "path": "true" })).refused("").map(drop)
+        t.bundle().hook("createRuntime", json!({ "path": "true" })).refused("hook").map(drop)
     }),
     Case::new("hooks/path-missing", "a missing hook is an error that names it", |t| {
         t.bundle()
@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
             .hook("createRuntime", host_hook(t, "one", &["exit=1"]))
             .hook("createRuntime", host_hook(t, "two", &[]));
         let dir = bundle.dir.clone();
-        bundle.refused("")?;
+        bundle.refused("hook")?;
         equal("hooks", &labels(&records(t, &dir)?), &["one"])
     }),
     Case::new("hooks/failure-shows-stderr", "the words of a failing hook are in the error", |t| {
@@ -99,7 +99,7 @@ fn fails_create(t: &Trial, kind: &str) -> Check {
     let bundle = t.bundle().ops(&["create=/ran"]).hook(kind, host_hook(t, "x", &["exit=3"]));
     let ran = bundle.rootfs("ran");
     let id = bundle.id().to_owned();
-    bundle.refused("")?;
+    bundle.refused("hook")?;
     ensure(!ran.exists(), "the program ran")?;
     t.run(&["state", &id])?.fails_with("does not exist").map(drop)
 }

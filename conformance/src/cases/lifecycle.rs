@@ -94,7 +94,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("lifecycle/good-ids", "convention: ids are letters, digits and _+.-", |t| {
         for suffix in ["_x", "+y", ".z", "A9", "-"] {
             let id = format!("{}{suffix}", t.id());
-            t.bundle().with_id(&id).ops(&["exit=0"]).run()?.ok()?;
+            t.bundle().with_id(&id).ops(&["exit=3"]).run()?.code(3)?;
         }
         Ok(())
     }),
