@@ -16,7 +16,11 @@
 //! arrive with the first messages; the others are filled by steps ([`Step::OpenTree`],
 //! [`Step::NewFilesystem`]).
 
-#![allow(unreachable_pub, reason = "this module is also compiled into the init program")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "this module is also compiled into the init program; each side uses a half of it"
+)]
 
 mod field;
 mod report;

@@ -47,7 +47,7 @@ impl Report {
 
     /// The head as bytes.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; Self::LENGTH] {
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         let (tag, rest) = bytes.split_at_mut(4);
         let (step, rest) = rest.split_at_mut(4);
