@@ -49,7 +49,7 @@ impl Init {
         let (place, origin) = found.map_err(|trouble| trouble.about(target))?;
         // Nothing can be made on a procfs, and the root's own mount is none.
         if !how.over_proc
-            && origin == Origin::Found
+            && matches!(origin, Origin::Found | Origin::Straight)
             && sys::filesystem(place).about(Op::Statfs, target)? == PROC_SUPER_MAGIC
         {
             return Err(Errno(EPERM)).about(Op::OverProc, target);
@@ -72,7 +72,8 @@ impl Init {
         let strict = self.parent.resolve & RESOLVE_NO_SYMLINKS != 0;
         let here = origin == Origin::MadeHere;
         // Whether the text alone tells where the mount is.
-        let exact = is_clean(target) && (origin == Origin::Plain || (here && strict));
+        let straight = matches!(origin, Origin::Plain | Origin::Straight);
+        let exact = is_clean(target) && (straight || (here && strict));
         if !exact {
             self.pseudo = [-1; 2];
             if !here {

@@ -60,6 +60,8 @@ pub enum Origin {
     Found,
     /// Without a link on the way, on the root's own mount.
     Plain,
+    /// Without a link on the way, on another mount.
+    Straight,
     /// It was missing; its last name was made in [`Init::parent`].
     MadeHere,
     /// It was missing.
@@ -263,12 +265,20 @@ impl Init {
             return Ok((fd, Origin::MadeHere));
         }
         // Most targets are plain, and then it is known what they cannot be.
-        let plain = RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-        let mut found = self.look_up(path, O_PATH, plain);
-        if let Ok(fd) = found {
-            return Ok((fd, Origin::Plain));
+        let mut found = Err(Errno(EXDEV));
+        if !self.is_below_mount(path.to_bytes()) {
+            found = self.look_up(path, O_PATH, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+            if let Ok(fd) = found {
+                return Ok((fd, Origin::Plain));
+            }
         }
-        if found == Err(Errno(EXDEV)) || found == Err(Errno(ELOOP)) {
+        if found == Err(Errno(EXDEV)) {
+            found = self.look_up(path, O_PATH, RESOLVE_NO_SYMLINKS);
+            if let Ok(fd) = found {
+                return Ok((fd, Origin::Straight));
+            }
+        }
+        if found == Err(Errno(ELOOP)) {
             found = self.look_up(path, O_PATH, resolve);
         }
         match found {
@@ -282,6 +292,14 @@ impl Init {
             return Ok((fd, Origin::MadeHere));
         }
         Ok((self.walk(path.to_bytes(), missing, resolve)?, Origin::Made))
+    }
+
+    /// Whether the path is likely to cross a mount, by its text; only to spare a look-up.
+    fn is_below_mount(&self, path: &[u8]) -> bool {
+        let [proc, sys] = self.pseudo;
+        (proc >= 0 && path.starts_with(b"/proc/"))
+            || (sys >= 0 && path.starts_with(b"/sys/"))
+            || (self.parent.fd >= 0 && path.starts_with(self.parent.path))
     }
 
     /// Makes `name` in the kept directory; `None` if something is there.

@@ -27,6 +27,9 @@ struct Particulars {
     log: AtomicI32,
 }
 
+// Before the slots, of which only the first are in use: one page for both.
+// SAFETY: a section of zeros for a value of zeros.
+#[unsafe(link_section = ".bss.first")]
 static PARTICULARS: Particulars = Particulars {
     text: AtomicPtr::new(core::ptr::null_mut()),
     length: AtomicUsize::new(0),

@@ -98,7 +98,7 @@ fn a_faked_proc_is_refused() {
     if !privileged() {
         return;
     }
-    for kind in ["directory", "link", "link to proc", "tmpfs"] {
+    for kind in ["link", "link to proc", "tmpfs"] {
         let root = rootfs();
         let proc = root.path().join("proc");
         fs::remove_dir(&proc).unwrap();
@@ -165,5 +165,20 @@ fn links_inside_sysfs_are_followed() {
     setup.step(&Step::MaskPath { path: c"/sys/class/net/lo", null });
     pivot(&mut setup);
     setup.shell("ls /sys/class/net/lo; ls /sys/devices/virtual/net/lo; echo end");
+    assert_eq!(setup.prints(), "end\n");
+}
+
+#[test]
+fn without_a_proc_mount_the_images_directory_is_hidden() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    fs::create_dir(root.path().join("proc/sys")).unwrap();
+    fs::write(root.path().join("proc/sys/secret"), "").unwrap();
+    let (mut setup, null) = with_null(root.path());
+    setup.step(&Step::MaskPath { path: c"/proc/sys", null });
+    pivot(&mut setup);
+    setup.shell("ls -A /proc/sys; echo end");
     assert_eq!(setup.prints(), "end\n");
 }
