@@ -1,12 +1,15 @@
 //! The place where the faults happen, and the search for what they leave.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tempfile::TempDir;
+
+/// How deep cgroups are searched.
+const DEPTH: u32 = 6;
 
 /// A bundle, a state root and the name of the container.
 pub(crate) struct Ground {
@@ -39,19 +42,49 @@ impl Ground {
         self.directory.path().join("state")
     }
 
-    /// A command line of the runtime; its output is of no interest.
-    pub(crate) fn coracle(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
-        command.arg("--root").arg(self.root()).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
+    /// Where the command writes its errors.
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("said")
     }
 
-    pub(crate) fn delete_by_force(&self) {
-        let output = self.coracle(&["delete", "--force", &self.id]).stderr(Stdio::piped()).output();
-        let output = output.expect("delete");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "delete --force failed: {said}");
+    /// A fresh file for the errors of a command; its reader must not keep a traced process waiting.
+    pub(crate) fn said(&self) -> File {
+        File::create(self.log()).expect("a file for errors")
+    }
+
+    /// What the last command wrote as its error.
+    pub(crate) fn last_said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default().trim().to_owned()
+    }
+
+    /// Runs the command to its end.
+    pub(crate) fn coracle(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+        command.arg("--root").arg(self.root()).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.said());
+        command.output().expect("coracle runs")
+    }
+
+    /// Runs the command, which must succeed. The container keeps none of the test's pipes.
+    pub(crate) fn succeed(&self, args: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+        command.arg("--root").arg(self.root()).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.said());
+        let status = command.status().expect("coracle runs");
+        assert!(status.success(), "{args:?}: {}", self.last_said());
+    }
+
+    /// The arguments of `create`.
+    pub(crate) fn creation(&self) -> Vec<String> {
+        let bundle = self.bundle().display().to_string();
+        ["create", "--bundle", &bundle, &self.id].map(str::to_owned).to_vec()
+    }
+
+    /// `delete --force`; its complaint if it fails.
+    pub(crate) fn delete_by_force(&self) -> Option<String> {
+        let output = self.coracle(&["delete", "--force", &self.id]);
+        let failed = !output.status.success();
+        failed.then(|| format!("delete --force: {:?}: {}", output.status, self.last_said()))
     }
 
     /// Everything of the container that is still there; processes get two seconds to end.
@@ -66,16 +99,24 @@ impl Ground {
         }
     }
 
+    /// The cgroups that are named after the container, deepest first.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        named(Path::new("/sys/fs/cgroup"), &self.id, DEPTH, &mut found);
+        found
+    }
+
     fn look(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.root().join(&self.id).exists() {
             found.push("the state directory".to_owned());
         }
-        for cgroup in cgroups(Path::new("/sys/fs/cgroup"), &self.id) {
+        for cgroup in self.cgroups() {
             found.push(format!("the cgroup {}", cgroup.display()));
         }
         for pid in children() {
-            found.push(format!("the process {pid}"));
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            found.push(format!("the process {pid} {}", name.trim()));
         }
         let mounts = host_mounts();
         if mounts != self.mounts {
@@ -93,7 +134,7 @@ impl Ground {
             );
         }
         std::thread::sleep(Duration::from_millis(20));
-        for cgroup in cgroups(Path::new("/sys/fs/cgroup"), &self.id) {
+        for cgroup in self.cgroups() {
             let _gone = fs::remove_dir(cgroup);
         }
         let _gone = fs::remove_dir_all(self.root().join(&self.id));
@@ -105,13 +146,17 @@ fn host_mounts() -> usize {
     fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().count()
 }
 
-/// Cgroups named after the container, two levels below each hierarchy at most.
-fn cgroups(directory: &Path, id: &str) -> Vec<PathBuf> {
-    let Ok(hierarchies) = fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    let tops = hierarchies.flatten().map(|entry| entry.path()).chain([directory.to_owned()]);
-    tops.map(|top| top.join(id)).filter(|path| path.is_dir()).collect()
+/// Directories of this name.
+fn named(directory: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if depth > 0 {
+            named(&entry.path(), name, depth - 1, found);
+        }
+        if entry.file_name() == name {
+            found.push(entry.path());
+        }
+    }
 }
 
 /// The living children of this process, which adopts what a killed command leaves behind; dead ones

@@ -1,18 +1,21 @@
-//! What is left when a creation goes wrong at any of its system calls.
+//! What is left when a command goes wrong at any of its system calls.
 //!
-//! The command runs under ptrace. One walk kills it at each call, one fails each call, and two do
-//! the same to the init program; after every single fault nothing may be left: no process, mount,
-//! cgroup or state, after `delete --force` where the command itself was killed.
+//! The command runs under ptrace. Some walks kill it at each call, one fails each call, and two do the
+//! same to the init program. After every single fault nothing may be left: no process, mount, cgroup
+//! or state, after `delete --force` where the command itself was killed. A creation that goes on in
+//! spite of a fault must make a container that is confined as every other one.
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails where it expects in vain")]
 #![allow(clippy::print_stdout, reason = "a test that cannot run says why")]
 
+mod confinement;
 mod ground;
 mod traced;
 
 use ground::Ground;
 use traced::{Fault, Outcome, Victim};
 
+/// The tests wait for any child, so they take turns.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// Why the walks cannot run here, if so.
@@ -26,54 +29,153 @@ fn missing() -> Option<&'static str> {
     }
 }
 
+/// Which command is hit, and how far the container is when it begins.
+struct Scene<'a> {
+    name: &'a str,
+    before: &'a [&'a [&'a str]],
+    command: &'a [&'a str],
+    hit: (Victim, Fault),
+}
+
+/// `ID` in the arguments stands for the container.
+fn named<'a>(ground: &'a Ground, args: &[&'a str]) -> Vec<&'a str> {
+    args.iter().map(|arg| if *arg == "ID" { ground.id.as_str() } else { arg }).collect()
+}
+
 /// Walks all system calls of the victim. A fault that hits nothing any more ends the walk.
-fn walk(victim: Victim, fault: Fault) {
+fn walk(scene: &Scene<'_>) {
     if let Some(reason) = missing() {
         println!("skipped: {reason}");
         return;
     }
-    // The tests wait for any child, so they take turns.
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let ground = Ground::new(&format!("{victim:?}-{fault:?}").to_lowercase());
+    let ground = Ground::new(scene.name);
+    let creation = ground.creation();
+    let creation: Vec<&str> = creation.iter().map(String::as_str).collect();
+    let creates = scene.command == ["create"];
+    let expected = creates.then(|| undisturbed(&ground, &creation));
     let mut bad = Vec::new();
     let mut hits = 0;
     for call in 1.. {
-        let (outcome, place) = traced::create(&ground, victim, fault, call);
+        let command = if creates { creation.clone() } else { named(&ground, scene.command) };
+        if !creates {
+            ground.succeed(&creation);
+        }
+        for args in scene.before {
+            ground.succeed(&named(&ground, args));
+        }
+        let (outcome, place) = traced::run(&ground, &command, scene.hit, call);
+        let mut wrong = Vec::new();
+        if outcome == Outcome::Hung {
+            wrong.push("it hangs".to_owned());
+        }
+        if let (Outcome::Succeeded, Some(expected)) = (outcome, &expected) {
+            wrong.extend(compare(&ground, expected, scene.hit.0));
+        }
+        // A command that was killed cannot clean up; one that saw a failure must have.
+        if outcome != Outcome::Failed || !creates {
+            wrong.extend(ground.delete_by_force());
+        }
+        let left = ground.leftovers();
+        if !left.is_empty() {
+            wrong.extend(left);
+            ground.sweep();
+        }
+        if !wrong.is_empty() {
+            bad.push(format!("call {call} ({place}), {outcome:?}: {}", wrong.join("; ")));
+        }
         if outcome == Outcome::Untouched {
-            ground.delete_by_force();
             break;
         }
         hits += 1;
-        // A command that was killed cannot clean up; one that saw a failure must have, or have gone on.
-        if outcome != Outcome::Failed {
-            ground.delete_by_force();
-        }
-        for thing in ground.leftovers() {
-            bad.push(format!("call {call} ({place}), {outcome:?}: {thing}"));
-            ground.sweep();
-        }
     }
-    println!("{hits} faults, {} left something", bad.len());
+    println!("{}: {hits} faults, {} bad", scene.name, bad.len());
     assert!(hits > 20, "only {hits} system calls were seen");
-    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(bad.is_empty(), "{} of {hits}:\n{}", bad.len(), bad.join("\n"));
+}
+
+/// How a container is confined when nothing goes wrong.
+fn undisturbed(ground: &Ground, creation: &[&str]) -> String {
+    ground.succeed(creation);
+    ground.succeed(&["start", &ground.id]);
+    let confinement = confinement::of(pid(ground), &ground.id);
+    assert_eq!(ground.delete_by_force(), None);
+    assert!(confinement.contains("NoNewPrivs:\t1"), "{confinement}");
+    assert!(confinement.contains("Seccomp:\t2"), "{confinement}");
+    confinement
+}
+
+fn pid(ground: &Ground) -> i64 {
+    let state = ground.coracle(&["state", &ground.id]).stdout;
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+    state["pid"].as_i64().unwrap_or_default()
+}
+
+/// Starts a container that was created in spite of a fault, and compares it.
+fn compare(ground: &Ground, expected: &str, victim: Victim) -> Option<String> {
+    // The init program that was hit after its report ends, and the container has stopped.
+    if victim == Victim::Init && pid(ground) == 0 {
+        return None;
+    }
+    let output = ground.coracle(&["start", &ground.id]);
+    if !output.status.success() {
+        return Some(format!("start: {}", ground.last_said()));
+    }
+    let found = confinement::of(pid(ground), &ground.id);
+    let differs = |one: &str, other: &str| {
+        one.lines().filter(|line| !other.contains(line)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (less, more) = (differs(expected, &found), differs(&found, expected));
+    (found != expected).then(|| format!("expected {less:?}, found {more:?}"))
+}
+
+fn scene<'a>(name: &'a str, hit: (Victim, Fault)) -> Scene<'a> {
+    Scene { name, before: &[], command: &["create"], hit }
 }
 
 #[test]
-fn killing_the_command_at_each_call_leaves_nothing_that_delete_cannot_remove() {
-    walk(Victim::Command, Fault::Kill);
+fn killing_create_at_each_call_leaves_nothing_that_delete_cannot_remove() {
+    walk(&scene("create-killed", (Victim::Command, Fault::Kill)));
 }
 
 #[test]
-fn a_failure_of_each_call_of_the_command_is_rolled_back() {
-    walk(Victim::Command, Fault::Errno);
+fn a_failure_of_each_call_of_create_is_rolled_back() {
+    walk(&scene("create-fails", (Victim::Command, Fault::Errno)));
 }
 
 #[test]
 fn killing_the_init_program_at_each_call_is_rolled_back() {
-    walk(Victim::Init, Fault::Kill);
+    walk(&scene("init-killed", (Victim::Init, Fault::Kill)));
 }
 
 #[test]
 fn a_failure_of_each_call_of_the_init_program_is_rolled_back() {
-    walk(Victim::Init, Fault::Errno);
+    walk(&scene("init-fails", (Victim::Init, Fault::Errno)));
+}
+
+#[test]
+fn start_can_be_killed_at_each_call() {
+    let killed = (Victim::Command, Fault::Kill);
+    walk(&Scene { command: &["start", "ID"], ..scene("start-killed", killed) });
+}
+
+#[test]
+fn kill_can_be_killed_at_each_call() {
+    let killed = (Victim::Command, Fault::Kill);
+    let command: &[&str] = &["kill", "ID", "KILL"];
+    walk(&Scene { before: &[&["start", "ID"]], command, ..scene("kill-killed", killed) });
+}
+
+#[test]
+fn delete_can_be_killed_at_each_call() {
+    let killed = (Victim::Command, Fault::Kill);
+    let command: &[&str] = &["delete", "--force", "ID"];
+    walk(&Scene { before: &[&["start", "ID"]], command, ..scene("delete-killed", killed) });
+}
+
+#[test]
+fn exec_can_be_killed_at_each_call() {
+    let killed = (Victim::Command, Fault::Kill);
+    let command: &[&str] = &["exec", "ID", "busybox", "true"];
+    walk(&Scene { before: &[&["start", "ID"]], command, ..scene("exec-killed", killed) });
 }

@@ -1,22 +1,28 @@
-//! Running `create` under ptrace with one fault.
+//! Running the command under ptrace with one fault.
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::ptrace::{self, Event, Options};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::ground::Ground;
 
+/// A command that takes longer hangs.
+const BOUND: Duration = Duration::from_secs(20);
+
 /// Who is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
-    /// The `coracle` process.
+    /// The `coracle` process, from its execve on.
     Command,
-    /// The init program, once it has been executed.
+    /// The init process, from its birth on.
     Init,
 }
 
@@ -34,44 +40,42 @@ pub(crate) enum Fault {
 pub(crate) enum Outcome {
     /// It had no such call: there was no fault.
     Untouched,
-    /// It was killed.
+    /// It was killed, or has killed itself.
     Killed,
     /// It went on all the same.
     Succeeded,
     /// It said that it failed.
     Failed,
+    /// It had to be killed after [`BOUND`].
+    Hung,
 }
 
 /// The state of one traced process.
 #[derive(Default)]
 struct Traced {
-    /// Whether it has executed the program that counts.
     counts: bool,
     calls: u64,
-    inside: bool,
     /// The call that it is in answers an error.
     fails: bool,
 }
 
-/// Runs `create` and hits the victim at its `call`th system call; answers what the command said and the
-/// number of the call.
-pub(crate) fn create(
+/// Runs `coracle` with these arguments and hits the victim at its `call`th system call; answers what
+/// became of the command and which call it was.
+pub(crate) fn run(
     ground: &Ground,
-    victim: Victim,
-    fault: Fault,
+    args: &[&str],
+    (victim, fault): (Victim, Fault),
     call: u64,
 ) -> (Outcome, String) {
-    let (root, bundle) = (ground.root(), ground.bundle());
+    // Only a process that stands still can be seized before its first call.
     let script = r#"kill -STOP $$; exec "$@""#;
     let child = Command::new("/bin/sh")
         .args(["-c", script, "sh", env!("CARGO_BIN_EXE_coracle"), "--root"])
-        .arg(root)
-        .args(["create", "--bundle"])
-        .arg(bundle)
-        .arg(&ground.id)
+        .arg(ground.root())
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(ground.said())
         .spawn()
         .expect("sh");
     let command = Pid::from_raw(i32::try_from(child.id()).expect("pid"));
@@ -82,16 +86,36 @@ pub(crate) fn create(
         | Options::PTRACE_O_TRACEFORK
         | Options::PTRACE_O_TRACECLONE;
     ptrace::seize(command, options).expect("seize");
-    nix::sys::signal::kill(command, Signal::SIGCONT).expect("continue");
-    let mut walk = Walk {
-        command,
-        victim,
-        fault,
-        call,
-        hit: None,
-        processes: HashMap::from([(command, Traced::default())]),
+    kill(command, Signal::SIGCONT).expect("continue");
+    let processes = HashMap::from([(command, Traced::default())]);
+    let unannounced = Vec::new();
+    let mut walk =
+        Walk { command, victim, fault, call, init: None, hit: None, processes, unannounced };
+    let (done, hung) = watch(command);
+    let ended = walk.run();
+    let _gone = done.send(());
+    let hung = hung.join().expect("watch");
+    let outcome = match (walk.hit, ended) {
+        _ if hung => Outcome::Hung,
+        (None, _) => Outcome::Untouched,
+        (_, None) => Outcome::Killed,
+        (_, Some(0)) => Outcome::Succeeded,
+        (_, Some(_)) => Outcome::Failed,
     };
-    walk.run()
+    (outcome, walk.hit.map(name).unwrap_or_default())
+}
+
+/// Kills the command when its time is up; answers whether it did.
+fn watch(command: Pid) -> (Sender<()>, std::thread::JoinHandle<bool>) {
+    let (done, news) = channel();
+    let hung = std::thread::spawn(move || {
+        let hangs = news.recv_timeout(BOUND).is_err();
+        if hangs {
+            let _gone = kill(command, Signal::SIGKILL);
+        }
+        hangs
+    });
+    (done, hung)
 }
 
 struct Walk {
@@ -99,14 +123,17 @@ struct Walk {
     victim: Victim,
     fault: Fault,
     call: u64,
+    init: Option<Pid>,
     /// The number of the system call that was hit.
     hit: Option<u64>,
     processes: HashMap<Pid, Traced>,
+    /// Processes that have stopped for the first time before their parent has told of them.
+    unannounced: Vec<Pid>,
 }
 
 impl Walk {
-    /// Drives all processes until the command has ended.
-    fn run(&mut self) -> (Outcome, String) {
+    /// Drives all processes until the command has ended; its status, unless a signal ended it.
+    fn run(&mut self) -> Option<i32> {
         let ended = loop {
             let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(status) => status,
@@ -122,72 +149,94 @@ impl Walk {
                 stopped => self.stopped(stopped),
             }
         };
+        self.processes.remove(&self.command);
         self.let_go();
-        let outcome = match (self.hit, ended) {
-            (None, _) => Outcome::Untouched,
-            (_, None) => Outcome::Killed,
-            (_, Some(0)) => Outcome::Succeeded,
-            (_, Some(_)) => Outcome::Failed,
-        };
-        (outcome, self.hit.map(|number| format!("number {number}")).unwrap_or_default())
+        ended
     }
 
     /// Frees the processes that outlive the command; they stop first so that they can be detached.
     fn let_go(&mut self) {
-        for (pid, _) in self.processes.drain().filter(|(pid, _)| *pid != self.command) {
-            let _gone = ptrace::interrupt(pid);
-            if let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) =
-                waitpid(pid, Some(WaitPidFlag::__WALL))
-            {
-                continue;
-            }
+        let waiting = std::mem::take(&mut self.unannounced);
+        for pid in waiting {
+            self.processes.remove(&pid);
             let _gone = ptrace::detach(pid, None);
+        }
+        for (pid, _) in self.processes.drain() {
+            let _gone = ptrace::interrupt(pid);
+            let signal = match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => continue,
+                Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
+                Ok(_) => None,
+            };
+            let _gone = ptrace::detach(pid, signal);
         }
     }
 
     fn stopped(&mut self, status: WaitStatus) {
         match status {
             WaitStatus::PtraceSyscall(pid) => self.syscall(pid),
-            WaitStatus::PtraceEvent(pid, _, event) => {
-                self.event(pid, event);
-                let _gone = ptrace::syscall(pid, None);
-            }
-            WaitStatus::Stopped(pid, signal) => {
-                let pass =
-                    (signal != Signal::SIGSTOP && signal != Signal::SIGTRAP).then_some(signal);
-                let _gone = ptrace::syscall(pid, pass);
-            }
-            other => {
-                if let Some(pid) = other.pid() {
-                    let _gone = ptrace::syscall(pid, None);
-                }
-            }
+            WaitStatus::PtraceEvent(pid, _, event) => self.event(pid, event),
+            WaitStatus::Stopped(pid, signal) => go_on(pid, Some(signal)),
+            other => panic!("an unexpected stop: {other:?}"),
         }
     }
 
     fn event(&mut self, pid: Pid, event: i32) {
-        if event == Event::PTRACE_EVENT_EXEC as i32 {
-            let is_command = pid == self.command;
+        if event == libc::PTRACE_EVENT_STOP && !self.processes.contains_key(&pid) {
+            self.unannounced.push(pid);
+            return;
+        }
+        if event == Event::PTRACE_EVENT_EXEC as i32 && pid == self.command {
             let traced = self.processes.entry(pid).or_default();
-            // The second program of the init process is the payload, which create never reaches.
-            traced.counts = is_command == (self.victim == Victim::Command);
-            traced.inside = true;
+            traced.counts = self.victim == Victim::Command;
+        }
+        let births =
+            [Event::PTRACE_EVENT_VFORK, Event::PTRACE_EVENT_FORK, Event::PTRACE_EVENT_CLONE];
+        if births.iter().any(|&birth| birth as i32 == event) {
+            self.born(pid, event);
+        }
+        go_on(pid, None);
+    }
+
+    /// A process has made another one. The init process is the first that the command gives its own
+    /// memory, and what replaces it as such.
+    fn born(&mut self, parent: Pid, event: i32) {
+        let Ok(child) = ptrace::getevent(parent) else {
+            return;
+        };
+        let child = Pid::from_raw(i32::try_from(child).expect("pid"));
+        let shares = event == Event::PTRACE_EVENT_VFORK as i32;
+        let is_init = parent == self.command && shares && self.init.is_none();
+        if is_init {
+            self.init = Some(child);
+        }
+        let counts = is_init && self.victim == Victim::Init;
+        self.processes.insert(child, Traced { counts, ..Traced::default() });
+        if let Some(at) = self.unannounced.iter().position(|pid| *pid == child) {
+            self.unannounced.swap_remove(at);
+            go_on(child, None);
         }
     }
 
     /// A process enters or leaves a system call.
     fn syscall(&mut self, pid: Pid) {
-        let (fault, call, hit) = (self.fault, self.call, self.hit);
+        let Ok(info) = ptrace::syscall_info(pid) else {
+            return;
+        };
         let traced = self.processes.entry(pid).or_default();
-        traced.inside = !traced.inside;
-        if traced.counts && traced.inside {
-            traced.calls += 1;
-            if traced.calls == call && hit.is_none() {
-                let registers = ptrace::getregs(pid).ok();
-                self.hit = registers.map(|registers| registers.orig_rax);
-                match fault {
+        if info.op == libc::PTRACE_SYSCALL_INFO_EXIT && traced.fails {
+            traced.fails = false;
+            set(pid, |registers| registers.rax = (-i64::from(Errno::EIO as i32)).cast_unsigned());
+        }
+        if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY && traced.counts {
+            let number = ptrace::getregs(pid).map_or(u64::MAX, |registers| registers.orig_rax);
+            let hits = self.fault == Fault::Kill || can_fail(number);
+            traced.calls += u64::from(hits);
+            if hits && traced.calls == self.call && self.hit.is_none() {
+                self.hit = Some(number);
+                match self.fault {
                     Fault::Kill => {
-                        let _sent = nix::sys::signal::kill(pid, Signal::SIGKILL);
+                        let _sent = kill(pid, Signal::SIGKILL);
                         return;
                     }
                     Fault::Errno => {
@@ -196,17 +245,59 @@ impl Walk {
                     }
                 }
             }
-        } else if traced.fails && !traced.inside {
-            traced.fails = false;
-            set(pid, |registers| registers.rax = (-i64::from(Errno::EIO as i32)).cast_unsigned());
         }
-        let _gone = ptrace::syscall(pid, None);
+        go_on(pid, None);
     }
 }
 
-fn set(pid: Pid, change: impl FnOnce(&mut nix::libc::user_regs_struct)) {
+fn go_on(pid: Pid, signal: Option<Signal>) {
+    // ESRCH: it was killed while it stood.
+    let _gone = ptrace::syscall(pid, signal);
+}
+
+/// Calls that do not come back, and so cannot answer an error.
+fn can_fail(number: u64) -> bool {
+    let ends = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
+    !ends.iter().any(|end| u64::try_from(*end) == Ok(number))
+}
+
+fn set(pid: Pid, change: impl FnOnce(&mut libc::user_regs_struct)) {
     if let Ok(mut registers) = ptrace::getregs(pid) {
         change(&mut registers);
         let _gone = ptrace::setregs(pid, registers);
     }
+}
+
+/// The calls in which a container is most likely to be half made, for the reader of a failure.
+fn name(number: u64) -> String {
+    let known = [
+        (libc::SYS_read, "read"),
+        (libc::SYS_write, "write"),
+        (libc::SYS_close, "close"),
+        (libc::SYS_openat, "openat"),
+        (libc::SYS_mmap, "mmap"),
+        (libc::SYS_brk, "brk"),
+        (libc::SYS_munmap, "munmap"),
+        (libc::SYS_mkdirat, "mkdirat"),
+        (libc::SYS_unlinkat, "unlinkat"),
+        (libc::SYS_renameat, "renameat"),
+        (libc::SYS_flock, "flock"),
+        (libc::SYS_fcntl, "fcntl"),
+        (libc::SYS_fstat, "fstat"),
+        (libc::SYS_fstatfs, "fstatfs"),
+        (libc::SYS_socketpair, "socketpair"),
+        (libc::SYS_sendmsg, "sendmsg"),
+        (libc::SYS_recvmsg, "recvmsg"),
+        (libc::SYS_poll, "poll"),
+        (libc::SYS_clone, "clone"),
+        (libc::SYS_clone3, "clone3"),
+        (libc::SYS_execve, "execve"),
+        (libc::SYS_execveat, "execveat"),
+        (libc::SYS_waitid, "waitid"),
+        (libc::SYS_wait4, "wait4"),
+        (libc::SYS_exit_group, "exit_group"),
+        (libc::SYS_accept4, "accept4"),
+    ];
+    let found = known.iter().find(|(call, _)| u64::try_from(*call) == Ok(number));
+    found.map_or_else(|| format!("system call {number}"), |(_, name)| (*name).to_owned())
 }
