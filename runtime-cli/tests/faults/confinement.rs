@@ -8,7 +8,9 @@ pub(crate) fn of(pid: i64, id: &str) -> String {
     for line in file(pid, "status").lines() {
         let name = line.split(':').next().unwrap_or_default();
         let kept = ["Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"];
-        if kept.contains(&name) || name.starts_with("Cap") || name.starts_with("Sig") {
+        // SigQ counts what the user has queued anywhere.
+        let signals = name.starts_with("Sig") && name != "SigQ";
+        if kept.contains(&name) || name.starts_with("Cap") || signals {
             lines.push(line.to_owned());
         }
     }

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How deep cgroups are searched.
@@ -57,21 +59,51 @@ impl Ground {
         fs::read_to_string(self.log()).unwrap_or_default().trim().to_owned()
     }
 
-    /// Runs the command to its end.
-    pub(crate) fn coracle(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
-        command.arg("--root").arg(self.root()).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.said());
-        command.output().expect("coracle runs")
+    /// What the command prints on standard output, if it succeeds.
+    pub(crate) fn printed(&self, args: &[&str]) -> Option<Vec<u8>> {
+        let path = self.directory.path().join("printed");
+        let file = File::create(&path).expect("a file for output");
+        let status = self.coracle(args, Stdio::from(file));
+        matches!(status, WaitStatus::Exited(_, 0)).then(|| fs::read(path).expect("output"))
     }
 
-    /// Runs the command, which must succeed. The container keeps none of the test's pipes.
+    /// Runs the command to its end.
+    ///
+    /// Meanwhile this process reaps what it has adopted, as an init process does: the first process of
+    /// a pid namespace cannot end before those in it that have a parent outside are reaped.
+    fn coracle(&self, args: &[&str], stdout: Stdio) -> WaitStatus {
+        #[allow(clippy::zombie_processes, reason = "the loop waits for it")]
+        let child = Command::new(env!("CARGO_BIN_EXE_coracle"))
+            .arg("--root")
+            .arg(self.root())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(self.said())
+            .spawn()
+            .expect("coracle runs");
+        let pid = Some(Pid::from_raw(i32::try_from(child.id()).expect("pid")));
+        loop {
+            let status = waitpid(None, Some(WaitPidFlag::__WALL)).expect("a child");
+            if status.pid() == pid {
+                return status;
+            }
+        }
+    }
+
+    /// Runs the command, which must succeed.
     pub(crate) fn succeed(&self, args: &[&str]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
-        command.arg("--root").arg(self.root()).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.said());
-        let status = command.status().expect("coracle runs");
-        assert!(status.success(), "{args:?}: {}", self.last_said());
+        if let Some(failure) = self.failure(args) {
+            panic!("{failure}");
+        }
+    }
+
+    /// Runs the command; what it says if it fails.
+    pub(crate) fn failure(&self, args: &[&str]) -> Option<String> {
+        match self.coracle(args, Stdio::null()) {
+            WaitStatus::Exited(_, 0) => None,
+            status => Some(format!("{args:?}: {status:?}: {}", self.last_said())),
+        }
     }
 
     /// The arguments of `create`.
@@ -82,9 +114,7 @@ impl Ground {
 
     /// `delete --force`; its complaint if it fails.
     pub(crate) fn delete_by_force(&self) -> Option<String> {
-        let output = self.coracle(&["delete", "--force", &self.id]);
-        let failed = !output.status.success();
-        failed.then(|| format!("delete --force: {:?}: {}", output.status, self.last_said()))
+        self.failure(&["delete", "--force", &self.id])
     }
 
     /// Everything of the container that is still there; processes get two seconds to end.
@@ -106,7 +136,7 @@ impl Ground {
         found
     }
 
-    fn look(&self) -> Vec<String> {
+    pub(crate) fn look(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.root().join(&self.id).exists() {
             found.push("the state directory".to_owned());
@@ -128,10 +158,7 @@ impl Ground {
     /// Removes what was found, so that the next fault starts from nothing.
     pub(crate) fn sweep(&self) {
         for pid in children() {
-            let _gone = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         std::thread::sleep(Duration::from_millis(20));
         for cgroup in self.cgroups() {

@@ -54,8 +54,7 @@ fn walk(scene: &Scene<'_>) {
     let creation: Vec<&str> = creation.iter().map(String::as_str).collect();
     let creates = scene.command == ["create"];
     let expected = creates.then(|| undisturbed(&ground, &creation));
-    let mut bad = Vec::new();
-    let mut hits = 0;
+    let (mut bad, mut hits, mut half_made) = (Vec::new(), 0, 0);
     for call in 1.. {
         let command = if creates { creation.clone() } else { named(&ground, scene.command) };
         if !creates {
@@ -72,6 +71,7 @@ fn walk(scene: &Scene<'_>) {
         if let (Outcome::Succeeded, Some(expected)) = (outcome, &expected) {
             wrong.extend(compare(&ground, expected, scene.hit.0));
         }
+        half_made += u32::from(outcome == Outcome::Killed && !ground.look().is_empty());
         // A command that was killed cannot clean up; one that saw a failure must have.
         if outcome != Outcome::Failed || !creates {
             wrong.extend(ground.delete_by_force());
@@ -89,7 +89,7 @@ fn walk(scene: &Scene<'_>) {
         }
         hits += 1;
     }
-    println!("{}: {hits} faults, {} bad", scene.name, bad.len());
+    println!("{}: {hits} faults, {half_made} half made, {} bad", scene.name, bad.len());
     assert!(hits > 20, "only {hits} system calls were seen");
     assert!(bad.is_empty(), "{} of {hits}:\n{}", bad.len(), bad.join("\n"));
 }
@@ -106,9 +106,9 @@ fn undisturbed(ground: &Ground, creation: &[&str]) -> String {
 }
 
 fn pid(ground: &Ground) -> i64 {
-    let state = ground.coracle(&["state", &ground.id]).stdout;
+    let state = ground.printed(&["state", &ground.id]).unwrap_or_default();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
-    state["pid"].as_i64().unwrap_or_default()
+    state.get("pid").and_then(serde_json::Value::as_i64).unwrap_or_default()
 }
 
 /// Starts a container that was created in spite of a fault, and compares it.
@@ -117,9 +117,8 @@ fn compare(ground: &Ground, expected: &str, victim: Victim) -> Option<String> {
     if victim == Victim::Init && pid(ground) == 0 {
         return None;
     }
-    let output = ground.coracle(&["start", &ground.id]);
-    if !output.status.success() {
-        return Some(format!("start: {}", ground.last_said()));
+    if let Some(failure) = ground.failure(&["start", &ground.id]) {
+        return Some(failure);
     }
     let found = confinement::of(pid(ground), &ground.id);
     let differs = |one: &str, other: &str| {

@@ -17,6 +17,8 @@ use crate::ground::Ground;
 /// A command that takes longer hangs.
 const BOUND: Duration = Duration::from_secs(20);
 
+const CLOSE: u64 = libc::SYS_close.cast_unsigned();
+
 /// Who is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Victim {
@@ -31,7 +33,7 @@ pub(crate) enum Victim {
 pub(crate) enum Fault {
     /// SIGKILL at the entry of the call.
     Kill,
-    /// The call is not made and answers `EIO`.
+    /// The call is not made and answers `EIO`; only close is made as well.
     Errno,
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn run(
 ) -> (Outcome, String) {
     // Only a process that stands still can be seized before its first call.
     let script = r#"kill -STOP $$; exec "$@""#;
+    #[allow(clippy::zombie_processes, reason = "the walk waits for it")]
     let child = Command::new("/bin/sh")
         .args(["-c", script, "sh", env!("CARGO_BIN_EXE_coracle"), "--root"])
         .arg(ground.root())
@@ -156,18 +159,21 @@ impl Walk {
 
     /// Frees the processes that outlive the command; they stop first so that they can be detached.
     fn let_go(&mut self) {
-        let waiting = std::mem::take(&mut self.unannounced);
-        for pid in waiting {
+        for pid in std::mem::take(&mut self.unannounced) {
             self.processes.remove(&pid);
             let _gone = ptrace::detach(pid, None);
         }
-        for (pid, _) in self.processes.drain() {
+        while let Some(pid) = self.processes.keys().next().copied() {
+            self.processes.remove(&pid);
             let _gone = ptrace::interrupt(pid);
-            let signal = match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            let mut signal = None;
+            match waitpid(pid, Some(WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => continue,
-                Ok(WaitStatus::Stopped(_, signal)) => Some(signal),
-                Ok(_) => None,
-            };
+                Ok(WaitStatus::Stopped(_, sent)) => signal = Some(sent),
+                // A child that is born at this moment is traced as well.
+                Ok(WaitStatus::PtraceEvent(_, _, event)) if is_birth(event) => self.born(pid, event),
+                Ok(_) => {}
+            }
             let _gone = ptrace::detach(pid, signal);
         }
     }
@@ -190,9 +196,7 @@ impl Walk {
             let traced = self.processes.entry(pid).or_default();
             traced.counts = self.victim == Victim::Command;
         }
-        let births =
-            [Event::PTRACE_EVENT_VFORK, Event::PTRACE_EVENT_FORK, Event::PTRACE_EVENT_CLONE];
-        if births.iter().any(|&birth| birth as i32 == event) {
+        if is_birth(event) {
             self.born(pid, event);
         }
         go_on(pid, None);
@@ -241,7 +245,10 @@ impl Walk {
                     }
                     Fault::Errno => {
                         traced.fails = true;
-                        set(pid, |registers| registers.orig_rax = u64::MAX);
+                        // Linux closes the descriptor whatever close answers (close(2)).
+                        if number != CLOSE {
+                            set(pid, |registers| registers.orig_rax = u64::MAX);
+                        }
                     }
                 }
             }
@@ -250,15 +257,34 @@ impl Walk {
     }
 }
 
+fn is_birth(event: i32) -> bool {
+    [Event::PTRACE_EVENT_VFORK, Event::PTRACE_EVENT_FORK, Event::PTRACE_EVENT_CLONE]
+        .iter()
+        .any(|&birth| birth as i32 == event)
+}
+
 fn go_on(pid: Pid, signal: Option<Signal>) {
     // ESRCH: it was killed while it stood.
     let _gone = ptrace::syscall(pid, signal);
 }
 
-/// Calls that do not come back, and so cannot answer an error.
+/// Not those that never come back, nor those of which the manual says that they always succeed.
 fn can_fail(number: u64) -> bool {
-    let ends = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
-    !ends.iter().any(|end| u64::try_from(*end) == Ok(number))
+    let cannot = [
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_getuid,
+        libc::SYS_geteuid,
+        libc::SYS_getgid,
+        libc::SYS_getegid,
+        libc::SYS_getpid,
+        libc::SYS_getppid,
+        libc::SYS_gettid,
+        libc::SYS_umask,
+        libc::SYS_set_tid_address,
+    ];
+    !cannot.iter().any(|call| u64::try_from(*call) == Ok(number))
 }
 
 fn set(pid: Pid, change: impl FnOnce(&mut libc::user_regs_struct)) {

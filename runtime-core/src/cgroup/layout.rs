@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use super::mountinfo::{self, Mounted};
 use super::path::Location;
 use super::record::{Place, Record, Version};
 use super::tree::read_path;
-use crate::error::Result;
+use crate::error::{Attempt, Result};
 use crate::id::ContainerId;
 
 const BASE: &str = "/sys/fs/cgroup";
@@ -53,29 +54,30 @@ impl Layout {
     /// Looks at this host.
     ///
     /// # Errors
-    /// When `/proc/self/cgroup` or `/proc/self/mountinfo` cannot be read. No mounted hierarchy is not
+    /// When `/proc/self/cgroup` or `/proc/self/mountinfo` cannot be read, or statfs fails. No mounted hierarchy is not
     /// an error here: such a host can hold no limits.
     pub fn detect() -> Result<Self> {
         let membership = read_path("/proc/self/cgroup")?;
         let (mut hierarchies, mut unified) = parse_membership(&membership);
         let base = PathBuf::from(BASE);
-        if kind(&base) == Some(CGROUP2_SUPER_MAGIC) {
+        if kind(&base)? == Some(CGROUP2_SUPER_MAGIC) {
             return Ok(Self { base, hierarchies: Vec::new(), unified });
         }
         for hierarchy in &mut hierarchies {
-            if hierarchy.mount.contains(',') && kind(&base.join(&hierarchy.mount)).is_none() {
+            if hierarchy.mount.contains(',') && kind(&base.join(&hierarchy.mount))?.is_none() {
                 hierarchy.mount = first(&hierarchy.mount).to_owned();
             }
         }
-        let usual = hierarchies
-            .first()
-            .is_some_and(|one| kind(&base.join(&one.mount)) == Some(CGROUP_SUPER_MAGIC));
+        let usual = match hierarchies.first() {
+            Some(one) => kind(&base.join(&one.mount))? == Some(CGROUP_SUPER_MAGIC),
+            None => false,
+        };
         if !usual {
             return Self::from_mountinfo(&membership);
         }
         if let Some(hierarchy) = &mut unified {
             "unified".clone_into(&mut hierarchy.mount);
-            if kind(&base.join("unified")) != Some(CGROUP2_SUPER_MAGIC) {
+            if kind(&base.join("unified"))? != Some(CGROUP2_SUPER_MAGIC) {
                 unified = None;
             }
         }
@@ -170,12 +172,13 @@ impl Layout {
     /// The roots of the mounts, when some own cgroup is not where `/proc/self/cgroup` says: in a
     /// container without a cgroup namespace the mount shows less.
     fn mount_roots(&self) -> Result<Vec<Mounted>> {
-        let mut all = self.hierarchies.iter().chain(&self.unified);
-        let in_place = |hierarchy: &Hierarchy| {
+        for hierarchy in self.hierarchies.iter().chain(&self.unified) {
             let own = hierarchy.own.trim_start_matches('/');
-            own.is_empty() || kind(&self.base.join(&hierarchy.mount).join(own)).is_some()
-        };
-        if all.all(in_place) { Ok(Vec::new()) } else { mountinfo::read() }
+            if !own.is_empty() && kind(&self.base.join(&hierarchy.mount).join(own))?.is_none() {
+                return mountinfo::read();
+            }
+        }
+        Ok(Vec::new())
     }
 }
 
@@ -213,8 +216,14 @@ fn first(controllers: &str) -> &str {
     controllers.split(',').next().unwrap_or(controllers)
 }
 
-fn kind(path: &Path) -> Option<FsType> {
-    statfs(path).ok().map(|info| info.filesystem_type())
+/// The type of the file system there; `None` where nothing is.
+fn kind(path: &Path) -> Result<Option<FsType>> {
+    match statfs(path) {
+        Ok(info) => Ok(Some(info.filesystem_type())),
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => Ok(None),
+        // Taken for nothing, a hierarchy would be left out, and with it the limits.
+        Err(errno) => Err(errno).attempt_on("look at the file system", path),
+    }
 }
 
 /// Splits `/proc/self/cgroup` into the v1 hierarchies and the v2 one (cgroups(7)).

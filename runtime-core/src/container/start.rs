@@ -6,11 +6,11 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::{Container, Status};
-use crate::error::{Attempt, Context, Result};
+use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::launch::{Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
-use crate::state::{Directory, START_SOCKET};
+use crate::state::{Directory, Record, START_SOCKET};
 use crate::sys::{self, pidfd};
 
 impl Container {
@@ -24,6 +24,7 @@ impl Container {
     /// what the startContainer hooks or execve answer.
     pub fn start(&self) -> Result<()> {
         let record = self.record()?;
+        self.check_owner(record)?;
         let directory = self.lock()?;
         match self.status()? {
             Status::Created => {}
@@ -47,6 +48,15 @@ impl Container {
                 let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
         })
+    }
+
+    /// The init program answers nobody but the user who created the container.
+    fn check_owner(&self, record: &Record) -> Result<()> {
+        if nix::unistd::geteuid().as_raw() == record.owner {
+            return Ok(());
+        }
+        let message = format!("only the user {} can start container {}", record.owner, self.id);
+        Err(Error::new(ErrorKind::Denied, message))
     }
 
     /// Connects to the init program and waits for its execve.

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
@@ -93,8 +94,11 @@ impl Control {
     /// Waits for the next message; `None` when the init program has closed its end or ended.
     ///
     /// # Errors
-    /// The failure of recvmsg, or a message that is none.
-    pub(crate) fn receive(&self) -> Result<Option<Message>> {
+    /// The failure of poll or recvmsg, or a message that is none.
+    pub(crate) fn receive(&self, process: BorrowedFd<'_>) -> Result<Option<Message>> {
+        if !self.has_message(process)? {
+            return Ok(None);
+        }
         let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
         let (length, fds) = socket::receive(self.0.as_fd(), &mut buffer)
             .attempt("receive from the init program")?;
@@ -109,5 +113,27 @@ impl Control {
                 "the init program sent a malformed report",
             )
         })
+    }
+
+    /// Waits until there is a message or the process has ended without one. The end of the socket is
+    /// not enough: a thread of the caller that forks at the wrong moment holds it open.
+    fn has_message(&self, process: BorrowedFd<'_>) -> Result<bool> {
+        let socket = || PollFd::new(self.0.as_fd(), PollFlags::POLLIN);
+        loop {
+            let mut both = [socket(), PollFd::new(process, PollFlags::POLLIN)];
+            match poll(&mut both, PollTimeout::NONE) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno).attempt("wait for the init program"),
+            }
+            let [first, _] = both;
+            if first.any() != Some(false) {
+                return Ok(true);
+            }
+            // It may have sent its last words after the socket was looked at.
+            return poll(&mut [socket()], PollTimeout::ZERO)
+                .map(|count| count > 0)
+                .attempt("wait for the init program");
+        }
     }
 }

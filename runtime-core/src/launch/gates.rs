@@ -50,7 +50,7 @@ pub(crate) fn serve(
 ) -> Result<()> {
     let mut filter = None;
     let mut executed = true;
-    while let Some(message) = control.receive()? {
+    while let Some(message) = control.receive(process.pidfd.as_fd())? {
         match message.report.tag {
             Report::GATE if message.report.detail == Gate::Mapped as u64 => {
                 pass_mapped(plan, process, gates)?;

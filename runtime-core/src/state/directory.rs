@@ -1,14 +1,14 @@
 //! The directory of one container.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -28,7 +28,8 @@ pub(crate) struct Directory {
     root: OwnedFd,
     path: PathBuf,
     id: ContainerId,
-    fd: Flock<OwnedFd>,
+    /// A file, since the standard library has the locks of flock(2): gone with the descriptor.
+    fd: File,
 }
 
 impl Directory {
@@ -50,16 +51,11 @@ impl Directory {
                 return Err(Error::system("make the state directory", errno as i32).with_path(path));
             }
         }
-        let fd = openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty())
-            .attempt_on("open the state directory", &path)?;
-        let fd = Flock::lock(fd, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| errno)
-            .attempt_on("lock the state directory", &path)?;
-        Ok(Self {
-            root: root_fd,
-            path,
-            id: id.clone(),
-            fd,
+        // Whoever looks at a new directory may hold its lock for a moment, or even delete it.
+        Self::open_with(root, id, File::lock).inspect_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                let _undone = unlinkat(&root_fd, id.as_str(), UnlinkatFlags::RemoveDir);
+            }
         })
     }
 
@@ -68,7 +64,7 @@ impl Directory {
     /// # Errors
     /// [`ErrorKind::NotFound`], or the failure of a system call.
     pub(crate) fn open_locked(root: &Path, id: &ContainerId) -> Result<Self> {
-        Self::open_with(root, id, FlockArg::LockExclusive)
+        Self::open_with(root, id, File::lock)
     }
 
     /// The same with a lock that any number of commands can share, but none that changes the
@@ -77,22 +73,17 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open_locked`].
     pub(crate) fn open_shared(root: &Path, id: &ContainerId) -> Result<Self> {
-        Self::open_with(root, id, FlockArg::LockShared)
+        Self::open_with(root, id, File::lock_shared)
     }
 
-    fn open_with(root: &Path, id: &ContainerId, lock: FlockArg) -> Result<Self> {
-        let unlocked = Reader::open(root, id)?;
-        let path = unlocked.path;
-        let fd = Flock::lock(unlocked.fd, lock)
-            .map_err(|(_, errno)| errno)
-            .attempt_on("lock the state directory", &path)?;
-        Self {
-            root: unlocked.root,
-            path,
-            id: id.clone(),
-            fd,
-        }
-        .still_there()
+    fn open_with(
+        root: &Path,
+        id: &ContainerId,
+        lock: fn(&File) -> io::Result<()>,
+    ) -> Result<Self> {
+        let Reader { root, path, fd } = Reader::open(root, id)?;
+        let fd = locked(fd, &path, lock)?;
+        Self { root, path, id: id.clone(), fd }.still_there()
     }
 
     /// The same, but while another command holds the lock, `meanwhile` is called every 10 ms, for at
@@ -109,34 +100,21 @@ impl Directory {
         let end = Instant::now() + bound;
         loop {
             let reader = Reader::open(root, id)?;
-            match Flock::lock(reader.fd, FlockArg::LockExclusiveNonblock) {
-                Ok(fd) => {
-                    let (root, path) = (reader.root, reader.path);
-                    return Self {
-                        root,
-                        path,
-                        id: id.clone(),
-                        fd,
-                    }
-                    .still_there();
+            match reader.fd.try_lock() {
+                Ok(()) => {
+                    let Reader { root, path, fd } = reader;
+                    return Self { root, path, id: id.clone(), fd }.still_there();
                 }
-                Err((fd, Errno::EWOULDBLOCK)) if Instant::now() < end => {
-                    meanwhile(&Reader { fd, ..reader });
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    meanwhile(&reader);
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(Error::new(
-                        ErrorKind::TimedOut,
-                        format!(
-                            "another command holds the lock of container {id:?}",
-                            id = id.as_str()
-                        ),
-                    )
-                    .with_path(reader.path));
+                Err(TryLockError::WouldBlock) => {
+                    let message = format!("another command holds the lock of container {id}");
+                    return Err(Error::new(ErrorKind::TimedOut, message).with_path(reader.path));
                 }
-                Err((_, errno)) => {
-                    return Err(Error::system("lock the state directory", errno as i32)
-                        .with_path(reader.path));
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).attempt_on("lock the state directory", &reader.path);
                 }
             }
         }
@@ -246,7 +224,7 @@ impl AsFd for Directory {
 pub(crate) struct Reader {
     root: OwnedFd,
     path: PathBuf,
-    fd: OwnedFd,
+    fd: File,
 }
 
 impl Reader {
@@ -264,11 +242,7 @@ impl Reader {
             }
         };
         match openat(&root_fd, id.as_str(), DIRECTORY, Mode::empty()) {
-            Ok(fd) => Ok(Self {
-                root: root_fd,
-                path,
-                fd,
-            }),
+            Ok(fd) => Ok(Self { root: root_fd, path, fd: fd.into() }),
             Err(Errno::ENOENT) => Err(not_found(id)),
             Err(errno) => {
                 Err(Error::system("open the state directory", errno as i32).with_path(path))
@@ -292,13 +266,22 @@ impl Reader {
 
     /// Whether a command that changes the container is at work.
     pub(crate) fn is_locked(&self) -> bool {
-        let Ok(copy) = self.fd.try_clone() else {
-            return false;
-        };
-        matches!(
-            Flock::lock(copy, FlockArg::LockSharedNonblock),
-            Err((_, Errno::EWOULDBLOCK))
-        )
+        match self.fd.try_lock_shared() {
+            Ok(()) => {
+                let _released = self.fd.unlock();
+                false
+            }
+            Err(error) => matches!(error, TryLockError::WouldBlock),
+        }
+    }
+}
+
+fn locked(fd: File, path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<File> {
+    loop {
+        match lock(&fd) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map(|()| fd).attempt_on("lock the state directory", path),
+        }
     }
 }
 
