@@ -1,6 +1,7 @@
 //! Runs the configurations that engines have really written: paths of the machine where they were
 //! taken are replaced, nothing else.
 #![allow(clippy::expect_used, reason = "a test fails where it expects in vain")]
+#![allow(clippy::indexing_slicing, reason = "an absent key of a JSON value is null")]
 #![allow(clippy::print_stdout, reason = "a test that cannot run says why")]
 
 use std::fs;
@@ -79,7 +80,7 @@ impl Ground {
         config["process"]["args"] = serde_json::json!(["/bin/true"]);
         config["process"]["terminal"] = false.into();
         config["linux"]["cgroupsPath"] =
-            format!("/engine-bundles-{}/{name}", std::process::id()).into();
+            format!("/engine-bundles-{}-{name}", std::process::id()).into();
         if let Some(object) = config.as_object_mut() {
             object.remove("hooks");
         }
@@ -123,8 +124,8 @@ impl Ground {
             return Ok(());
         }
         let text = fs::read_to_string(&log).unwrap_or_default();
-        let record = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        Err(record.filter(|record| record["level"] == "error").last().unwrap_or_default())
+        let mut record = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Err(record.rfind(|record| record["level"] == "error").unwrap_or_default())
     }
 }
 

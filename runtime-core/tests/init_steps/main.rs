@@ -15,7 +15,7 @@
     reason = "tests"
 )]
 
-#[allow(dead_code, unused_imports, missing_docs, reason = "the library uses the rest")]
+#[allow(unused_imports, missing_docs, reason = "the library uses the rest")]
 #[path = "../../src/program/mod.rs"]
 mod program;
 
