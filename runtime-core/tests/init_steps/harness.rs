@@ -329,13 +329,21 @@ pub fn clone_tree(path: &Path) -> OwnedFd {
     }
 }
 
+/// Copies a file that is to be executed. Not written by this process: a child that another test forks
+/// meanwhile would have it open for writing, too, and the kernel executes no such file (`ETXTBSY`).
+pub fn install(from: &Path, to: &Path, mode: u32) {
+    let copied =
+        Command::new("install").arg("-m").arg(format!("{mode:o}")).arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "install {}", from.display());
+}
+
 /// A root file system with a static busybox as /bin/busybox.
 pub fn rootfs() -> tempfile::TempDir {
     let root = tempfile::Builder::new().prefix("coracle-init-").tempdir().unwrap();
     for directory in ["bin", "proc", "sys", "dev", "etc", "tmp"] {
         fs::create_dir(root.path().join(directory)).unwrap();
     }
-    fs::copy("/bin/busybox", root.path().join("bin/busybox")).expect("busybox-static");
+    install(Path::new("/bin/busybox"), &root.path().join("bin/busybox"), 0o755);
     for applet in ["sh", "ls", "cat", "stat", "grep", "mount", "readlink", "id"] {
         std::os::unix::fs::symlink("busybox", root.path().join("bin").join(applet)).unwrap();
     }

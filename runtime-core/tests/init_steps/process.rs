@@ -1,12 +1,11 @@
 //! Names, limits, the terminal, the filter, the executable.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::sched::CloneFlags;
 
-use crate::harness::{Setup, failure, list, pivot, privileged, rootfs};
+use crate::harness::{Setup, failure, install, list, pivot, privileged, rootfs};
 use crate::program::{Gate, List, Op, Step};
 
 /// Executes a shell on the host's own file system.
@@ -97,9 +96,9 @@ fn the_executable_is_found_as_a_shell_would() {
     }
     let root = rootfs();
     for (name, mode) in [("etc/plain", 0o644), ("etc/run", 0o755)] {
-        let path = root.path().join(name);
-        fs::write(&path, "#!/bin/sh\necho ran $0\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let text = root.path().join("tmp/text");
+        fs::write(&text, "#!/bin/sh\necho ran $0\n").unwrap();
+        install(&text, &root.path().join(name), mode);
     }
     fs::create_dir(root.path().join("tmp/run")).unwrap();
     let look_up = |name: &'static std::ffi::CStr, path: &'static std::ffi::CStr| {
@@ -138,9 +137,9 @@ fn a_file_that_cannot_be_executed_is_an_error() {
         return;
     }
     let root = rootfs();
-    let path = root.path().join("etc/empty");
-    fs::write(&path, "no program").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = root.path().join("tmp/text");
+    fs::write(&text, "no program").unwrap();
+    install(&text, &root.path().join("etc/empty"), 0o755);
     let mut setup = Setup::caged(root.path());
     pivot(&mut setup);
     setup.step(&Step::FindExecutable { name: c"/etc/empty", path: c"" });
