@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::{Container, Known, Signal, Status};
+use super::{Container, Known, Signal};
 use crate::error::{Attempt, Result};
 use crate::state::Identity;
 use crate::sys::pidfd;
@@ -38,10 +38,22 @@ impl Container {
         }
         let pidfd = record.init.open().ok_or_else(|| self.not_running())?;
         pidfd::send_signal(pidfd.as_fd(), signal.number()).attempt("send the signal")?;
-        if signal == Signal::KILL && self.status()? == Status::Paused {
-            self.cgroup()?.thaw()?;
+        if signal == Signal::KILL && !record.cgroup.is_empty() {
+            self.let_die(&record.init)?;
         }
         Ok(())
+    }
+
+    /// Thaws what has been killed. It may be gone at any moment, with its cgroup and its state.
+    fn let_die(&self, init: &Identity) -> Result<()> {
+        let cgroup = self.cgroup()?;
+        if !cgroup.frozen()? {
+            return Ok(());
+        }
+        match cgroup.thaw() {
+            Err(error) if init.open().is_some() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn kill_all(&self, signal: Signal, init: &Identity) -> Result<()> {
