@@ -70,6 +70,7 @@ impl Init {
 
     /// Returns in the new process only.
     pub fn respawn(&mut self) -> Result {
+        let own = sys::own_pidfd().during(Op::Clone)?;
         let (pid, pidfd) = sys::fork(true).during(Op::Clone)?;
         if pid != 0 {
             // The new process goes on whether or not the report arrives; without it the library sees
@@ -77,6 +78,9 @@ impl Init {
             let sent = self.report(Report::RESPAWNED, u64::from(pid.unsigned_abs()), pidfd);
             sys::exit(i32::from(sent.is_err()));
         }
+        // The library must know of this process before it gets reports from it.
+        sys::poll([(own, abi::POLLIN), (-1, 0)], None).during(Op::Clone)?;
+        sys::close(own);
         // A procfs of before shows another pid namespace.
         self.procfs = -1;
         sys::setsid().during(Op::Session)?;

@@ -54,6 +54,11 @@ pub fn kill(pid: i32, signal: u32) {
     let _ = call!(KILL, pid, signal);
 }
 
+/// A descriptor of this process, readable once it has ended.
+pub fn own_pidfd() -> Result<Fd> {
+    call!(PIDFD_OPEN, getpid(), 0u32).map(small)
+}
+
 pub fn getpid() -> i32 {
     call!(GETPID).map_or(0, small)
 }

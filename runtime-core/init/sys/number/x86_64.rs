@@ -49,6 +49,7 @@ pub const OPENAT2: usize = 437;
 pub const OPEN_TREE: usize = 428;
 pub const OPEN_TREE_ATTR: usize = 467;
 pub const PERSONALITY: usize = 135;
+pub const PIDFD_OPEN: usize = 434;
 pub const PIVOT_ROOT: usize = 155;
 pub const PPOLL: usize = 271;
 pub const PRCTL: usize = 157;
