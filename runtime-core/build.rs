@@ -69,7 +69,9 @@ const OPTIONS: &[&str] = &[
     "-Cpanic=abort",
     "-Cforce-unwind-tables=no",
     "-Crelocation-model=static",
+    // Size counts: a waiting container keeps the program in memory.
     "-Copt-level=z",
+    "-Cllvm-args=-inline-threshold=35",
     "-Clto=fat",
     "-Ccodegen-units=1",
     "-Cdebuginfo=0",

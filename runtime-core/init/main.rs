@@ -27,6 +27,7 @@ mod program;
 mod prologue;
 mod report;
 mod run;
+mod scheduling;
 mod seccomp;
 mod start;
 mod sys;

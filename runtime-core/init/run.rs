@@ -1,6 +1,6 @@
 //! Goes through the steps.
 
-use crate::abi::{self, EINVAL, MountAttr};
+use crate::abi::{self, EINVAL, MountAttr, SchedulingAttributes};
 use crate::attach::Attachment;
 use crate::device::Node;
 use crate::hook::Hook;
@@ -9,7 +9,7 @@ use crate::mount::Filesystem;
 use crate::process::Capabilities;
 use crate::program::{Gate, Op, Report, Step};
 use crate::report::{Attempt as _, Failure, Result, receive};
-use crate::sys;
+use crate::{scheduling, sys};
 
 impl Init {
     /// Executes the program; ends in the payload, or with a report and status 1.
@@ -136,6 +136,29 @@ impl Init {
             Step::Rlimit { resource, soft, hard } => Self::limit(resource, soft, hard),
             Step::LoadFilter {} => self.load_filter(),
             Step::Execute { args, env } => self.execute(args, env),
+            _ => self.scheduling_step(step),
+        }
+    }
+
+    fn scheduling_step(&mut self, step: &Step<'static>) -> Result {
+        match *step {
+            Step::Personality { domain } => scheduling::personality(domain),
+            Step::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+                scheduling::schedule(&SchedulingAttributes {
+                    size: 56,
+                    policy,
+                    flags,
+                    nice,
+                    priority,
+                    runtime,
+                    deadline,
+                    period,
+                    utilization: [0; 2],
+                })
+            }
+            Step::IoPriority { priority } => scheduling::io_priority(priority),
+            Step::MemoryPolicy { mode, nodes } => scheduling::memory_policy(mode, nodes),
+            Step::Affinity { processors } => scheduling::affinity(processors),
             _ => self.capability_step(step),
         }
     }

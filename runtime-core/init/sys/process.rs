@@ -160,6 +160,33 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<usize> {
     call!(PRLIMIT64, 0u32, resource, limit.as_ptr(), 0usize)
 }
 
+pub fn personality(domain: u32) -> Result<usize> {
+    call!(PERSONALITY, domain)
+}
+
+/// Sets policy and parameters of this process; the kernel reads as much as `size` says.
+pub fn set_scheduling(attributes: &abi::SchedulingAttributes) -> Result<usize> {
+    let attributes: *const abi::SchedulingAttributes = attributes;
+    call!(SCHED_SETATTR, 0u32, attributes, 0u32)
+}
+
+pub fn set_io_priority(priority: u32) -> Result<usize> {
+    call!(IOPRIO_SET, abi::IOPRIO_WHO_PROCESS, 0u32, priority)
+}
+
+/// The nodes are the bits of whole words, of which the kernel reads one less than it is told.
+pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<usize> {
+    if nodes.is_empty() {
+        return call!(SET_MEMPOLICY, mode, 0usize, 0usize);
+    }
+    call!(SET_MEMPOLICY, mode, nodes.as_ptr(), nodes.len() * 8 + 1)
+}
+
+/// The processors are the bits of whole words.
+pub fn set_affinity(processors: &[u8]) -> Result<usize> {
+    call!(SCHED_SETAFFINITY, 0u32, processors.len(), processors.as_ptr())
+}
+
 pub fn sethostname(name: &CStr) -> Result<usize> {
     call!(SETHOSTNAME, name, name.count_bytes())
 }

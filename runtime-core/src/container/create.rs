@@ -297,6 +297,8 @@ fn record(
         namespaces: plan.namespaces,
         id_maps: plan.id_maps,
         process: plan.process,
+        personality: plan.personality,
+        memory_policy: plan.memory_policy,
         hooks: plan.hooks,
         filter,
     }

@@ -139,6 +139,8 @@ impl Container {
             namespaces: record.namespaces,
             id_maps: record.id_maps.as_ref(),
             filter: filter.is_some(),
+            personality: record.personality.as_ref(),
+            memory_policy: record.memory_policy.as_ref(),
             listen_fds: options.listen_fds,
             preserve_fds: options.preserve_fds,
         };
@@ -162,7 +164,7 @@ impl Container {
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &opened.slots)?;
         // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.
-        let late = if self.status()? == Status::Paused { cgroup.as_deref() } else { None };
+        let late = if plan.enters_cgroup_late() || self.status()? == Status::Paused { cgroup.as_deref() } else { None };
         let early = if late.is_none() { cgroup.as_deref() } else { None };
         let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
         drop((theirs, opened.slots));

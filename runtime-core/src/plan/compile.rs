@@ -6,12 +6,13 @@ use super::draft::{Draft, Handle, inner_path, list, numbers, text};
 use super::mounts::{self, RootTree, Setting};
 use super::namespaces::{Namespaces, flag};
 use super::payload::{Joining, Payload};
+use super::scheduling::{self, Moment};
 use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, mount_options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
 use crate::spec::{
-    Hook, NamespaceKind, Process, Seccomp, Spec, sysctl, unsupported, unsupported_process,
+    Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl, unsupported,
 };
 
 /// The oldest kernel: mount_setattr(2).
@@ -26,6 +27,10 @@ pub(crate) struct Container<'a> {
     pub(crate) id_maps: Option<&'a IdMaps>,
     /// Whether it has a system call filter, which the process gets as well.
     pub(crate) filter: bool,
+    /// Its execution domain.
+    pub(crate) personality: Option<&'a Personality>,
+    /// Its NUMA memory policy.
+    pub(crate) memory_policy: Option<&'a MemoryPolicy>,
     /// How many descriptors from 3 on are sockets for the process.
     pub(crate) listen_fds: u32,
     /// How many more descriptors the process keeps.
@@ -60,6 +65,8 @@ impl Plan {
             plan.id_maps.clone_from(&parts.namespaces.id_maps);
             plan.cgroups_path.clone_from(&linux.cgroups_path);
             plan.resources.clone_from(&linux.resources);
+            plan.personality.clone_from(&linux.personality);
+            plan.memory_policy.clone_from(&linux.memory_policy);
             plan.seccomp = parts.seccomp.cloned();
             plan.hooks = spec.hooks.clone();
             plan.keep_fds = options.listen_fds.saturating_add(options.preserve_fds);
@@ -78,9 +85,6 @@ impl Plan {
     ) -> Result<Self> {
         process.validate("process")?;
         check_kernel(host)?;
-        if let Some(error) = unsupported_process(process) {
-            return Err(error);
-        }
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
         let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
@@ -91,13 +95,17 @@ impl Plan {
             id_maps: container.id_maps,
             listen_fds: container.listen_fds,
             joining: Joining::Running,
+            personality: container.personality,
+            memory_policy: container.memory_policy,
         };
+        scheduling::write_affinity(process, Moment::Outside, &mut draft)?;
         draft.push(
             &Step::Gate {
                 gate: Gate::Mapped as u32,
             },
             Origin::None,
         );
+        scheduling::write_affinity(process, Moment::Inside, &mut draft)?;
         let kinds = u32::try_from(container.namespaces).unwrap_or(0);
         if kinds != 0 {
             draft.push(
@@ -148,6 +156,8 @@ impl Plan {
             seccomp: None,
             hooks: Default::default(),
             process: None,
+            personality: None,
+            memory_policy: None,
             terminal: false,
             keep_fds: 0,
             warnings: draft.warnings,
@@ -228,6 +238,8 @@ impl<'a> Parts<'a> {
             id_maps: self.namespaces.id_maps.as_ref(),
             listen_fds: options.listen_fds,
             joining: Joining::First,
+            personality: spec.linux.personality.as_ref(),
+            memory_policy: spec.linux.memory_policy.as_ref(),
         };
         let document = |status| {
             let (version, bundle) = (&spec.oci_version, &options.bundle);

@@ -5,7 +5,10 @@ use std::ffi::CStr;
 
 use super::mount_options::attribute;
 use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
-use crate::spec::{CapabilitySet, NamespaceKind, RlimitResource};
+use crate::spec::{
+    CapabilitySet, MemoryPolicyMode, NamespaceKind, PersonalityDomain, RlimitResource,
+    SchedulerPolicy,
+};
 
 /// What a step does, in words: `mount proc at /proc`.
 pub(crate) fn describe(step: &Step<'_>) -> String {
@@ -16,6 +19,7 @@ pub(crate) fn describe(step: &Step<'_>) -> String {
         .or_else(|| process(step))
         .or_else(|| execution(step))
         .or_else(|| credentials(step))
+        .or_else(|| scheduling(step))
         .unwrap_or_else(|| step.name().to_owned())
 }
 
@@ -423,6 +427,36 @@ fn credentials(step: &Step<'_>) -> Option<String> {
         Step::NoNewPrivileges {} => "forbid new privileges".to_owned(),
         Step::ExecLabel { label, .. } => format!("set the label of the program: {}", text(label)),
         Step::Verify { .. } => "read ids and capabilities back".to_owned(),
+        _ => return None,
+    })
+}
+
+fn scheduling(step: &Step<'_>) -> Option<String> {
+    Some(match step {
+        Step::Personality { domain } => {
+            let known = PersonalityDomain::ALL.iter();
+            let name = known.copied().find(|one| super::scheduling::domain(*one) == *domain);
+            format!("set the execution domain to {}", name.map_or("?", PersonalityDomain::name))
+        }
+        Step::Scheduler { policy, nice, .. } => {
+            let known = SchedulerPolicy::ALL.iter();
+            let name = known.copied().find(|one| super::scheduling::policy(*one) == *policy);
+            let name = name.map_or("?", SchedulerPolicy::name);
+            format!("set the scheduling policy to {name}, nice {nice}")
+        }
+        Step::IoPriority { priority } => {
+            format!("set the I/O priority to class {}, level {}", priority >> 13, priority & 7)
+        }
+        Step::MemoryPolicy { mode, .. } => {
+            let known = MemoryPolicyMode::ALL.iter();
+            let mode = mode & 0xff;
+            let name = known.copied().find(|one| super::scheduling::memory_mode(*one) == mode);
+            format!("set the memory policy to {}", name.map_or("?", MemoryPolicyMode::name))
+        }
+        Step::Affinity { processors } => {
+            let count: u32 = processors.iter().map(|byte| byte.count_ones()).sum();
+            format!("choose {count} processors to run on")
+        }
         _ => return None,
     })
 }

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use crate::id::ContainerId;
 use crate::program::{Gate, Program, Step};
-use crate::spec::{Hooks, NamespaceKind, Process, Resources, Rlimit, Seccomp};
+use crate::spec::{
+    Hooks, MemoryPolicy, NamespaceKind, Personality, Process, Resources, Rlimit, Seccomp,
+};
 
 mod cgroup_mount;
 mod compile;
@@ -23,6 +25,7 @@ mod mounts;
 mod namespaces;
 mod origin;
 mod payload;
+mod scheduling;
 
 pub(crate) use compile::Container;
 pub(crate) use describe::describe;
@@ -96,6 +99,10 @@ pub struct Plan {
     pub(crate) hooks: Hooks,
     /// The process settings, recorded for processes that join later.
     pub(crate) process: Option<Process>,
+    /// The execution domain, recorded as well.
+    pub(crate) personality: Option<Personality>,
+    /// The NUMA memory policy, recorded as well.
+    pub(crate) memory_policy: Option<MemoryPolicy>,
     /// Whether the program sends the master of a terminal.
     pub(crate) terminal: bool,
     /// How many descriptors from 3 on the payload keeps.
@@ -152,6 +159,13 @@ impl Plan {
             Step::AwaitStart { .. } => wanted == Gate::Ready,
             _ => false,
         })
+    }
+
+    /// Whether the process must not be born in the container's cgroup, but moved there.
+    pub(crate) fn enters_cgroup_late(&self) -> bool {
+        let affinity = self.process.as_ref().and_then(|process| process.exec_cpu_affinity.as_ref());
+        let initial = affinity.and_then(|affinity| affinity.initial.as_ref());
+        initial.is_some_and(|list| !list.is_empty())
     }
 
     /// What was odd but not wrong in the configuration, a sentence each.

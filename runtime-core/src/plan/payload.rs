@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::draft::{Draft, list, numbers, text};
-use super::{IdMaps, Origin};
+use super::{IdMaps, Origin, scheduling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{List, Numbers, Step};
-use crate::spec::{Capabilities, Process};
+use crate::spec::{Capabilities, MemoryPolicy, Personality, Process};
 
 /// The file mode creation mask when the configuration has none, as runc has it.
 const UMASK: u32 = 0o022;
@@ -31,6 +31,8 @@ pub(super) struct Payload<'a> {
     pub(super) id_maps: Option<&'a IdMaps>,
     pub(super) listen_fds: u32,
     pub(super) joining: Joining,
+    pub(super) personality: Option<&'a Personality>,
+    pub(super) memory_policy: Option<&'a MemoryPolicy>,
 }
 
 impl Payload<'_> {
@@ -78,6 +80,8 @@ impl Payload<'_> {
             },
             umask,
         );
+        scheduling::write_container(self.personality, self.memory_policy, draft)?;
+        scheduling::write_process(process, draft)?;
         self.write_credentials(draft)?;
         self.write_labels(draft)?;
         self.write_lookup(draft)?;
@@ -313,6 +317,8 @@ mod tests {
             id_maps: None,
             listen_fds: 0,
             joining: Joining::First,
+            personality: None,
+            memory_policy: None,
         }
     }
 

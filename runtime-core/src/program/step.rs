@@ -259,6 +259,25 @@ steps! {
     /// with execve, which computes the permitted set from the bounding, inheritable and ambient ones
     /// alone (capabilities(7)).
     LoadFilter = 67 {}
+    /// `personality`.
+    Personality = 70 { domain: u32 }
+    /// `sched_setattr`, with the members of `struct sched_attr`.
+    Scheduler = 71 {
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        /// Nanoseconds, as the two that follow.
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    /// `ioprio_set` of this process: class and level as the kernel packs them.
+    IoPriority = 72 { priority: u32 }
+    /// `set_mempolicy`: mode with flags, and the nodes as the bits of whole words.
+    MemoryPolicy = 73 { mode: u32, nodes: &'a [u8] }
+    /// `sched_setaffinity`: the processors as the bits of whole words.
+    Affinity = 74 { processors: &'a [u8] }
     /// Marks every descriptor from 3 + KEEP on to be closed and executes what
     /// [`Step::FindExecutable`] found.
     Execute = 68 { args: List<'a>, env: List<'a> }

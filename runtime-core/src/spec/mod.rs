@@ -43,7 +43,7 @@ pub use process::{
 };
 pub use resources::Resources;
 pub use seccomp::Seccomp;
-pub use unsupported::{unsupported, unsupported_process};
+pub use unsupported::unsupported;
 
 use crate::error::{Error, ErrorKind, Result};
 use object::object;

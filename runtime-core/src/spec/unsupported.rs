@@ -1,31 +1,17 @@
 //! What the specification knows and this version does not do yet.
 
 use super::seccomp::Action;
-use super::{Linux, Mount, NamespaceKind, Personality, PersonalityDomain, Process, Seccomp, Spec};
+use super::{Linux, Mount, NamespaceKind, Seccomp, Spec};
 use crate::error::{Error, ErrorKind};
 
 /// Whether somebody asks for it, and the field to name.
 type Row<T> = (fn(&T) -> bool, &'static str);
 
-/// What is missing for a process, one row for each.
-const PROCESS: &[Row<Process>] = &[
-    (|process| process.scheduler.is_some(), "process.scheduler"),
-    (
-        |process| process.io_priority.is_some(),
-        "process.ioPriority",
-    ),
-    (
-        |process| process.exec_cpu_affinity.is_some(),
-        "process.execCPUAffinity",
-    ),
-];
-
 /// What is missing for a container, one row for each.
 const LINUX: &[Row<Linux>] = &[
-    (|linux| linux.memory_policy.is_some(), "linux.memoryPolicy"),
     (
-        |linux| linux.personality.as_ref().is_some_and(is_unusual),
-        "linux.personality",
+        |linux| linux.personality.as_ref().is_some_and(|one| !one.flags.is_empty()),
+        "linux.personality.flags",
     ),
     (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
     (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
@@ -50,10 +36,6 @@ const MOUNT: &[Row<Mount>] = &[(
     "uidMappings",
 )];
 
-fn is_unusual(personality: &Personality) -> bool {
-    personality.domain != PersonalityDomain::Linux || !personality.flags.is_empty()
-}
-
 fn has_listener(profile: &Seccomp) -> bool {
     profile.listener_path.is_some()
         || profile.default_action == Some(Action::Notify)
@@ -77,19 +59,10 @@ fn first<T>(rows: &[Row<T>], value: &T) -> Option<&'static str> {
 /// [`ErrorKind::Unsupported`] that names the field.
 #[must_use]
 pub fn unsupported(spec: &Spec) -> Option<Error> {
-    if let Some(error) = spec.process.as_ref().and_then(unsupported_process) {
-        return Some(error);
-    }
     if let Some(field) = first(LINUX, &spec.linux) {
         return Some(missing(field.to_owned()));
     }
     spec.mounts.iter().enumerate().find_map(|(index, mount)| {
         first(MOUNT, mount).map(|field| missing(format!("mounts[{index}].{field}")))
     })
-}
-
-/// The same for a process that joins a container.
-#[must_use]
-pub fn unsupported_process(process: &Process) -> Option<Error> {
-    first(PROCESS, process).map(|field| missing(field.to_owned()))
 }

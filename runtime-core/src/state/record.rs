@@ -10,7 +10,7 @@ use crate::cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::plan::{IdMaps, StateDocument};
-use crate::spec::{Hooks, Process};
+use crate::spec::{Hooks, MemoryPolicy, Personality, Process};
 
 /// The version of the schema; raised when an older library could misread a newer record.
 pub(crate) const VERSION: u32 = 1;
@@ -45,6 +45,12 @@ pub(crate) struct Record {
     pub(crate) id_maps: Option<IdMaps>,
     /// The process settings, with which further processes are started.
     pub(crate) process: Option<Process>,
+    /// The execution domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) personality: Option<Personality>,
+    /// The NUMA memory policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_policy: Option<MemoryPolicy>,
     /// The hooks that are still to run.
     pub(crate) hooks: Hooks,
     /// Whether there is a file `filter`: the seccomp filter as the init program receives it.
