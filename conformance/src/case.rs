@@ -2,6 +2,7 @@
 
 use crate::failure::Check;
 use crate::host::Host;
+use crate::offers::Offers;
 use crate::trial::Trial;
 
 /// One promise of a runtime and the steps that check it.
@@ -36,6 +37,10 @@ pub(crate) enum Need {
     Busybox,
     /// A kernel at least this new.
     Kernel(u32, u32),
+    /// The runtime has this command, which the specification does not ask for.
+    Command(&'static str),
+    /// The runtime offers this action of seccomp.
+    SeccompAction(&'static str),
 }
 
 impl Case {
@@ -55,13 +60,13 @@ impl Case {
     }
 
     /// Why this case cannot run here.
-    pub(crate) fn missing(&self, host: &Host) -> Option<String> {
-        self.needs.iter().find_map(|need| need.missing(host))
+    pub(crate) fn missing(&self, host: &Host, offers: &Offers) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(host, offers))
     }
 }
 
 impl Need {
-    fn missing(self, host: &Host) -> Option<String> {
+    fn missing(self, host: &Host, offers: &Offers) -> Option<String> {
         let (there, reason) = match self {
             Self::Root => (host.root, "needs root".to_owned()),
             Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
@@ -74,6 +79,12 @@ impl Need {
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),
             Self::Kernel(major, minor) => {
                 (host.kernel >= (major, minor), format!("needs Linux {major}.{minor}"))
+            }
+            Self::Command(name) => {
+                (offers.has_command(name), format!("the runtime has no command {name}"))
+            }
+            Self::SeccompAction(name) => {
+                (offers.has_seccomp_action(name), format!("the runtime does not offer {name}"))
             }
         };
         (!there).then_some(reason)

@@ -15,6 +15,7 @@ mod expect;
 mod failure;
 mod host;
 mod leftovers;
+mod offers;
 mod report;
 mod runner;
 mod trial;

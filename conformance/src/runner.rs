@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::args::Args;
 use crate::case::Case;
 use crate::host::{self, Host};
+use crate::offers::Offers;
 use crate::{cases, leftovers};
 
 /// The end of the longest case: several calls that hang.
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
     fs::set_permissions(dir.path(), open).map_err(|error| error.to_string())?;
     let cgroup = Delegation::enter();
     let host = Host::detect(&cgroup.base);
+    let offers = Offers::of(&args.runtime);
     // Orphans of a worker that had to be killed come here instead of to pid 1.
     let _ = nix::sys::prctl::set_child_subreaper(true);
 
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
                 break;
             };
             let start = Instant::now();
-            let verdict = match case.missing(&host) {
+            let verdict = match case.missing(&host, &offers) {
                 Some(reason) => Verdict::Skipped(reason),
                 None => one(args, case, &dir.path().join(index.to_string()), &cgroup.base),
             };

@@ -272,17 +272,18 @@ pub(super) const CASES: &[Case] = &[
         let path = t.host.cgroup_dir("pids", &cgroup_of(t, &c.id));
         equal("pids.max", fs::read_to_string(path.join("pids.max"))?.trim(), "60")
     })
-    .needs(&[Need::Controller("pids")]),
+    .needs(&[Need::Controller("pids"), Need::Command("update")]),
     Case::new("cgroups/update-option", "convention: update --pids-limit", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         t.run(&["update", "--pids-limit", "61", &c.id])?.ok()?;
         let path = t.host.cgroup_dir("pids", &cgroup_of(t, &c.id));
         equal("pids.max", fs::read_to_string(path.join("pids.max"))?.trim(), "61")
     })
-    .needs(&[Need::Controller("pids")]),
+    .needs(&[Need::Controller("pids"), Need::Command("update")]),
     Case::new("cgroups/update-missing", "update of an unknown id is an error", |t| {
         t.run(&["update", "--pids-limit", "61", &t.id()])?.fails_with("does not exist").map(drop)
-    }),
+    })
+    .needs(&[Need::Command("update")]),
     Case::new("cgroups/events-stats", "convention: events --stats prints one JSON line", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let value = c.call(&["events", "--stats"]).run()?.ok()?.json()?;
@@ -292,7 +293,7 @@ pub(super) const CASES: &[Case] = &[
         let usage = value.pointer("/data/memory/usage/usage").and_then(Value::as_u64);
         ensure(usage.unwrap_or(0) > 0, "memory.usage.usage")
     })
-    .needs(&[Need::Controller("pids"), Need::Controller("memory")]),
+    .needs(&[Need::Controller("pids"), Need::Controller("memory"), Need::Command("events")]),
 ];
 
 fn node(t: &Trial) -> Bundle<'_> {

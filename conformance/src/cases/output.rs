@@ -7,7 +7,7 @@ use nix::pty::{Winsize, openpty};
 use serde_json::{Value, json};
 
 use crate::bundle::Answers;
-use crate::case::Case;
+use crate::case::{Case, Need};
 use crate::console::Console;
 use crate::failure::{Check, broken, ensure};
 use crate::trial::Trial;
@@ -227,11 +227,15 @@ pub(super) const CASES: &[Case] = &[
         t.call(&["spec"]).cwd(&bundle.dir).run()?.fails().map(drop)
     }),
     Case::new("help/commands", "every command explains itself with status 0", |t| {
-        for command in ["create", "start", "state", "kill", "delete", "exec", "run", "checkpoint"] {
+        for command in ["create", "start", "state", "kill", "delete", "exec", "run"] {
             t.run(&[command, "--help"])?.ok()?;
         }
         t.run(&["--help"])?.ok().map(drop)
     }),
+    Case::new("help/checkpoint", "convention: podman asks checkpoint for its help", |t| {
+        t.run(&["checkpoint", "--help"])?.ok().map(drop)
+    })
+    .needs(&[Need::Command("checkpoint")]),
 ];
 
 fn with_console<'t>(

@@ -213,7 +213,8 @@ pub(super) const CASES: &[Case] = &[
         equal("pid", &payload["pid"], &json!(pid))?;
         equal("metadata", &payload["metadata"], &json!("some metadata"))?;
         equal("state", &payload["state"]["id"], &json!(c.id))
-    }),
+    })
+    .needs(&[Need::SeccompAction("SCMP_ACT_NOTIFY")]),
     Case::new("seccomp/notify-without-listener", "NOTIFY needs listenerPath", |t| {
         t.bundle()
             .set(
