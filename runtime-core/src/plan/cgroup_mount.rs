@@ -142,7 +142,8 @@ impl View<'_> {
         let tree = draft.receive(source, self.origin.clone());
         let mut attachment = attach(&mount, tree, None, self.origin)?;
         attachment.set = self.options.attributes();
-        attachment.propagation = (libc::MS_SLAVE, true);
+        // One mount: so it is changed in one call together with the attributes.
+        attachment.propagation = (libc::MS_SLAVE, false);
         Ok(self.finish(attachment))
     }
 }

@@ -228,9 +228,9 @@ fn bind(
     }
     (attachment.set_recursive, attachment.clear_recursive) = (options.tree.set, options.tree.clear);
     let inherited = || match setting.spec.linux.rootfs_propagation {
-        None | Some(Propagation::Slave | Propagation::RecursiveSlave) => (libc::MS_SLAVE, true),
+        None | Some(Propagation::Slave | Propagation::RecursiveSlave) => (libc::MS_SLAVE, recursive),
         Some(Propagation::Shared | Propagation::RecursiveShared) => (0, false),
-        Some(_) => (libc::MS_PRIVATE, true),
+        Some(_) => (libc::MS_PRIVATE, recursive),
     };
     attachment.propagation = options
         .propagation
