@@ -7,6 +7,8 @@ mod exec;
 mod kill;
 mod list;
 mod load;
+#[cfg(feature = "oci-spec")]
+mod oci;
 mod options;
 mod pause;
 mod pid_file;
