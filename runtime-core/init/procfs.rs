@@ -47,6 +47,21 @@ impl Init {
         Ok(self.procfs)
     }
 
+    /// Sets the clocks of the time namespace that this process's children will be in.
+    #[inline(never)]
+    pub fn time_offsets(&mut self, text: &'static CStr) -> Result {
+        let mut path = Text::new();
+        let pid = sys::getpid().unsigned_abs();
+        let built = path.push_number(pid).and_then(|()| path.push(b"/timens_offsets"));
+        built.during(Op::TimeOffsets)?;
+        let procfs = self.own_procfs()?;
+        let fd = sys::openat2(procfs, path.as_c_str(), O_WRONLY, STRICT);
+        let fd = fd.during(Op::TimeOffsets)?;
+        sys::write(fd, text.to_bytes()).during(Op::TimeOffsets)?;
+        sys::close(fd);
+        Ok(())
+    }
+
     #[inline(never)]
     /// Whether the user namespace denies setgroups to everybody in it (user_namespaces(7)).
     pub fn groups_are_denied(&mut self) -> Result<bool> {

@@ -56,6 +56,7 @@ impl Init {
             Step::Unshare { kinds } => self.unshare(kinds),
             Step::Identity { uid, gid } => self.identity(uid, gid),
             Step::Loopback {} => self.loopback(),
+            Step::TimeOffsets { text } => self.time_offsets(text),
             _ => self.mount_step(step),
         }
     }

@@ -141,9 +141,7 @@ pub fn features() -> Features {
 fn linux() -> LinuxFeatures {
     const NO: Enabled = Enabled { enabled: false };
     const YES: Enabled = Enabled { enabled: true };
-    let namespaces = NamespaceKind::ALL.iter();
-    let mut namespaces: Vec<&str> =
-        namespaces.filter(|kind| **kind != NamespaceKind::Time).map(|kind| kind.name()).collect();
+    let mut namespaces: Vec<&str> = NamespaceKind::ALL.iter().map(|kind| kind.name()).collect();
     namespaces.sort_unstable();
     LinuxFeatures {
         namespaces,

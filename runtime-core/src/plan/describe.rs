@@ -280,6 +280,9 @@ fn flow(step: &Step<'_>) -> Option<String> {
         Step::Identity { uid, gid } => {
             format!("become {uid}:{gid} of the user namespace")
         }
+        Step::TimeOffsets { text: lines } => {
+            format!("set the clocks: {}", text(lines).trim().replace('\n', ", "))
+        }
         Step::Loopback {} => "bring the loopback interface up".to_owned(),
         Step::RunHook {
             path,

@@ -1,10 +1,12 @@
 //! Steps 1 to 6: into the namespaces.
 
-use super::draft::{Draft, Handle};
+use std::ffi::CString;
+
+use super::draft::{Draft, Handle, text};
 use super::{IdMaps, Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{Gate, Step};
-use crate::spec::{Linux, Namespace, NamespaceKind};
+use crate::spec::{Linux, Namespace, NamespaceKind, TimeOffset};
 
 /// The `CLONE_NEW*` flag of a kind (`linux/sched.h`).
 pub(super) const fn flag(kind: NamespaceKind) -> u32 {
@@ -53,6 +55,8 @@ pub(super) struct Namespaces {
     new: u32,
     /// Kinds that the spawn makes.
     pub(super) at_spawn: u32,
+    /// The clocks of a new time namespace, as the kernel reads them; empty where they are the caller's.
+    time_offsets: CString,
     /// The maps of a new user namespace.
     pub(super) id_maps: Option<IdMaps>,
 }
@@ -87,7 +91,11 @@ impl Namespaces {
             joined.push((kind, handle, origin));
         }
         let user_is_joined = joined.iter().any(|(kind, ..)| *kind == NamespaceKind::User);
-        let spawnable = AT_SPAWN.iter().fold(0, |kinds, kind| kinds | flag(*kind));
+        let mut spawnable = AT_SPAWN.iter().fold(0, |kinds, kind| kinds | flag(*kind));
+        if new & flag(NamespaceKind::Time) != 0 {
+            // Only a child gets into the time namespace, and it must be the first of its pid namespace.
+            spawnable &= !flag(NamespaceKind::Pid);
+        }
         let id_maps = (new & flag(NamespaceKind::User) != 0).then(|| IdMaps {
             uid: linux.uid_mappings.clone(),
             gid: linux.gid_mappings.clone(),
@@ -96,6 +104,7 @@ impl Namespaces {
             joined,
             new,
             at_spawn: if user_is_joined { 0 } else { new & spawnable },
+            time_offsets: time_offsets(linux, new)?,
             id_maps,
         })
     }
@@ -151,13 +160,31 @@ impl Namespaces {
                 Origin::Field("linux.namespaces"),
             );
         }
-        if self.is_joined(NamespaceKind::Pid) || late & flag(NamespaceKind::Pid) != 0 {
+        if !self.time_offsets.is_empty() {
+            let origin = Origin::Field("linux.timeOffsets");
+            draft.push(&Step::TimeOffsets { text: &self.time_offsets }, origin);
+        }
+        let entered_by_children = flag(NamespaceKind::Pid) | flag(NamespaceKind::Time);
+        if self.is_joined(NamespaceKind::Pid) || late & entered_by_children != 0 {
             draft.push(&Step::Respawn {}, Origin::Field("linux.namespaces"));
         }
         if self.is_new(NamespaceKind::Network) {
             draft.push(&Step::Loopback {}, Origin::Field("linux.namespaces"));
         }
     }
+}
+
+/// The lines of `/proc/PID/timens_offsets`.
+fn time_offsets(linux: &Linux, new: u32) -> Result<CString> {
+    let origin = Origin::Field("linux.timeOffsets");
+    if !linux.time_offsets.is_empty() && new & flag(NamespaceKind::Time) == 0 {
+        let message = "can only be set for a new time namespace, and this one is joined";
+        return Err(origin.blame(Error::new(ErrorKind::InvalidSpec, message)));
+    }
+    let line = |(clock, offset): (&String, &TimeOffset)| {
+        format!("{clock} {} {}\n", offset.secs, offset.nanosecs)
+    };
+    text(linux.time_offsets.iter().map(line).collect::<String>(), &origin)
 }
 
 fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {

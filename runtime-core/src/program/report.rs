@@ -168,6 +168,7 @@ ops! {
     IoPriority = 73 "ioprio_set"
     MemoryPolicy = 74 "set_mempolicy"
     Affinity = 75 "sched_setaffinity"
+    TimeOffsets = 76 "write the clock offsets"
 }
 
 /// What [`Op::Verify`] found to differ.

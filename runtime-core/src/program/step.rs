@@ -79,6 +79,10 @@ steps! {
     /// Brings the loopback interface of a new network namespace up.
     Loopback = 13 {}
 
+    /// Writes the offsets of the time namespace that was just unshared, `CLOCK SECONDS NANOSECONDS` in
+    /// each line (time_namespaces(7)); they cannot be changed once a process is in it.
+    TimeOffsets = 14 { text: &'a CStr }
+
     // ---- mounts, before the cage: everything here may still see the host's paths --------------
 
     /// `mount_setattr("/", AT_RECURSIVE, propagation)` in the new mount namespace: `MS_SLAVE` or

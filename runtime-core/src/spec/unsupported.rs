@@ -1,7 +1,7 @@
 //! What the specification knows and this version does not do yet.
 
 use super::seccomp::Action;
-use super::{Linux, Mount, NamespaceKind, Seccomp, Spec};
+use super::{Linux, Mount, Seccomp, Spec};
 use crate::error::{Error, ErrorKind};
 
 /// Whether somebody asks for it, and the field to name.
@@ -15,11 +15,6 @@ const LINUX: &[Row<Linux>] = &[
     ),
     (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
     (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
-    (|linux| !linux.time_offsets.is_empty(), "linux.timeOffsets"),
-    (
-        |linux| linux.namespace(NamespaceKind::Time).is_some(),
-        "linux.namespaces",
-    ),
     (|linux| linux.mount_label.is_some(), "linux.mountLabel"),
     (
         |linux| linux.seccomp.as_ref().is_some_and(has_listener),

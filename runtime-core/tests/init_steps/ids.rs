@@ -5,6 +5,7 @@ use std::fs;
 use nix::sched::CloneFlags;
 
 use crate::harness::{Setup, failure, list, privileged};
+use crate::process::host_shell;
 use crate::program::{List, Numbers, Op, Step, Verified};
 
 const SETGID: u64 = 1 << 6;
@@ -257,4 +258,24 @@ fn an_identity_keeps_the_capabilities() {
             format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{gid}\t{gid}\t{gid}\t{gid}\n");
         assert_eq!(output, expected);
     }
+}
+
+#[test]
+fn the_clocks_of_a_time_namespace_are_set() {
+    if !privileged() || !std::path::Path::new("/proc/self/timens_offsets").exists() {
+        return;
+    }
+    const CLONE_NEWTIME: u32 = 0x80;
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::Unshare { kinds: CLONE_NEWTIME });
+    setup.step(&Step::TimeOffsets { text: c"boottime 86400 0\nmonotonic -1 500\n" });
+    setup.step(&Step::Respawn {});
+    host_shell(&mut setup, "cat /proc/self/timens_offsets; cut -d. -f1 /proc/uptime");
+    let running = setup.start();
+    let message = running.receive().expect("a report");
+    assert_eq!(message.report.tag, crate::program::Report::RESPAWNED, "{message:?}");
+    let output = running.end().1;
+    let words: Vec<&str> = output.split_whitespace().collect();
+    assert_eq!(words.get(..6), Some(&["monotonic", "-1", "500", "boottime", "86400", "0"][..]));
+    assert!(words[6].parse::<u32>().unwrap() >= 86400, "{output}");
 }
