@@ -158,7 +158,7 @@ fn linux() -> LinuxFeatures {
         // Without linux.mountLabel it is half of it.
         selinux: NO,
         intel_rdt: NO,
-        mount_extensions: MountExtensions { idmap: NO },
+        mount_extensions: MountExtensions { idmap: YES },
         net_devices: NO,
     }
 }
@@ -238,6 +238,6 @@ mod tests {
         let written: serde_json::Value = serde_json::to_value(&read).expect("JSON");
         assert_eq!(written["ociVersionMax"], "1.3.0");
         assert_eq!(written["linux"]["cgroup"]["v1"], true);
-        assert_eq!(written["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+        assert_eq!(written["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     }
 }

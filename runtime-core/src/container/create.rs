@@ -14,7 +14,7 @@ use crate::hooks::Environment;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::{self, Control, Gates, Process, Resolver};
-use crate::plan::{Plan, StateDocument};
+use crate::plan::{IdMaps, Plan, StateDocument};
 use crate::seccomp;
 use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
 use crate::sys::clock;
@@ -86,13 +86,19 @@ impl Drop for Creation {
     }
 }
 
-impl Resolver for Creation {
+/// What a creation opens beyond the paths of its plan.
+struct Opener<'a> {
+    creation: &'a Creation,
+    runtime: &'a Runtime,
+}
+
+impl Resolver for Opener<'_> {
     fn start_socket(&self) -> Result<PathBuf> {
-        Ok(self.directory.short_path(START_SOCKET))
+        Ok(self.creation.directory.short_path(START_SOCKET))
     }
 
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
-        let found = self.cgroup.as_ref().and_then(|cgroup| {
+        let found = self.creation.cgroup.as_ref().and_then(|cgroup| {
             cgroup::Layout::mount_points(cgroup.record())
                 .into_iter()
                 .find(|point| point.name == hierarchy)
@@ -100,6 +106,10 @@ impl Resolver for Creation {
         found.map(|point| point.source).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, format!("there is no cgroup hierarchy {hierarchy}"))
         })
+    }
+
+    fn user_namespace(&self, maps: &IdMaps) -> Result<OwnedFd> {
+        launch::user_namespace(self.runtime.image()?.as_fd(), maps)
     }
 
     fn init(&self) -> Result<OwnedFd> {
@@ -204,7 +214,7 @@ fn set_up(
     creation: &mut Creation,
     console: &mut Console,
 ) -> Result<(Identity, Option<Vec<u8>>)> {
-    let opened = launch::open_sources(plan, creation)?;
+    let opened = launch::open_sources(plan, &Opener { creation, runtime })?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &opened.slots)?;

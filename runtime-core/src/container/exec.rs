@@ -12,7 +12,7 @@ use crate::cgroup::{Entry as Member, Manager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
-use crate::plan::{self, Plan};
+use crate::plan::{self, IdMaps, Plan};
 use crate::spec::Process;
 use crate::state::{Directory, Record};
 use crate::sys::pidfd;
@@ -62,6 +62,10 @@ impl Resolver for InitOf<'_> {
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
         let message = format!("a further process mounts no cgroup hierarchy {hierarchy}");
         Err(Error::new(ErrorKind::WrongStatus, message))
+    }
+
+    fn user_namespace(&self, _maps: &IdMaps) -> Result<OwnedFd> {
+        Err(Error::new(ErrorKind::WrongStatus, "a further process mounts nothing"))
     }
 
     fn init(&self) -> Result<OwnedFd> {

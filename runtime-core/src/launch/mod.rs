@@ -8,6 +8,7 @@ mod failure;
 mod gates;
 mod image;
 mod sources;
+mod user_namespace;
 
 use std::os::fd::OwnedFd;
 
@@ -16,6 +17,7 @@ pub(crate) use failure::explain_start;
 pub(crate) use gates::{Gates, Process, serve};
 pub(crate) use image::Image;
 pub(crate) use sources::{Resolver, check_kept, open as open_sources};
+pub(crate) use user_namespace::with_maps as user_namespace;
 
 use crate::error::Result;
 use crate::plan::Plan;

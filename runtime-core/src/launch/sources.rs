@@ -1,7 +1,7 @@
 //! Opening what a plan needs from the host, before anything is started.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
-use crate::plan::{Plan, Source};
+use crate::plan::{IdMaps, MountIds, Plan, Source};
 use crate::program::MAX_SLOTS;
 use crate::sys::mount;
 
@@ -23,6 +23,8 @@ pub(crate) trait Resolver {
     fn start_socket(&self) -> Result<PathBuf>;
     /// The container's directory in the v1 hierarchy of this name.
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf>;
+    /// A user namespace with these maps.
+    fn user_namespace(&self, maps: &IdMaps) -> Result<OwnedFd>;
     /// The pidfd of the container's init process.
     fn init(&self) -> Result<OwnedFd>;
 }
@@ -64,11 +66,13 @@ fn open_one(
 ) -> Result<OwnedFd> {
     match source {
         Source::Tree { path, recursive } => tree(path, *recursive),
-        Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
-        Source::Namespace { path, .. } => {
-            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-            fcntl::open(path, flags, Mode::empty()).attempt_on("open the namespace", path)
+        Source::MappedTree { path, recursive, ids, whole } => {
+            let tree = tree(path, *recursive)?;
+            map_ids(tree.as_fd(), ids, *whole, resolver).map_err(|error| error.with_path(path))?;
+            Ok(tree)
         }
+        Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
+        Source::Namespace { path, .. } => namespace(path),
         Source::StartSocket => start_socket(&resolver.start_socket()?),
         Source::HookOutput => {
             let fd = memfd_create("hook-output", MFdFlags::MFD_CLOEXEC).attempt("memfd_create")?;
@@ -77,6 +81,31 @@ fn open_one(
         }
         Source::InitPidfd => resolver.init(),
     }
+}
+
+fn namespace(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    fcntl::open(path, flags, Mode::empty()).attempt_on("open the namespace", path)
+}
+
+fn map_ids(
+    tree: BorrowedFd<'_>,
+    ids: &MountIds,
+    whole: bool,
+    resolver: &dyn Resolver,
+) -> Result<()> {
+    let namespace = match ids {
+        MountIds::Maps(maps) => resolver.user_namespace(maps)?,
+        MountIds::Namespace(path) => namespace(path)?,
+    };
+    mount::map_ids(tree, namespace.as_fd(), whole).attempt("map the ids of the mount").map_err(
+        |error| match error.errno() {
+            Some(libc::EINVAL) => {
+                error.with_hint("the file system of the source does not support id-mapped mounts")
+            }
+            _ => error,
+        },
+    )
 }
 
 fn tree(path: &Path, recursive: bool) -> Result<OwnedFd> {

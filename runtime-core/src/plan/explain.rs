@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use super::describe::kinds;
-use super::{IdMaps, Origin, Plan, Source, describe};
+use super::{IdMaps, MountIds, Origin, Plan, Source, describe};
 use crate::spec::IdMapping;
 
 impl fmt::Display for Source {
@@ -22,6 +22,17 @@ impl fmt::Display for Source {
                 path,
                 recursive: false,
             } => write!(f, "the mount at {}", path.display()),
+            Self::MappedTree { path, recursive, ids, whole } => {
+                let below = if *recursive { " and what is below" } else { "" };
+                let reach = if *whole { ", all" } else { "" };
+                write!(f, "the mount at {}{below}{reach} with ids ", path.display())?;
+                match ids {
+                    MountIds::Maps(maps) => {
+                        write!(f, "{} and {}", ranges(&maps.uid), ranges(&maps.gid))
+                    }
+                    MountIds::Namespace(path) => write!(f, "of {}", path.display()),
+                }
+            }
             Self::Namespace { path, kind } => {
                 write!(f, "the {} namespace {}", kind.name(), path.display())
             }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::IdMapping;
 
 /// What ids of the container are outside (user_namespaces(7)).
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub(crate) struct IdMaps {
     /// User ids.
     pub(crate) uid: Vec<IdMapping>,

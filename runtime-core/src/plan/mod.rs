@@ -26,6 +26,7 @@ mod namespaces;
 mod origin;
 mod payload;
 mod scheduling;
+mod trees;
 
 pub(crate) use compile::Container;
 pub(crate) use describe::describe;
@@ -33,6 +34,7 @@ pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
 pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use origin::Origin;
+pub(crate) use trees::MountIds;
 
 /// What the caller decides about a container, beside its configuration.
 #[derive(Clone, Debug)]
@@ -120,6 +122,17 @@ pub(crate) enum Source {
         path: PathBuf,
         /// With the mounts below it.
         recursive: bool,
+    },
+    /// The same with ids of its own (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
+    MappedTree {
+        /// The path.
+        path: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+        /// The ids.
+        ids: MountIds,
+        /// The ids are for the mounts below as well.
+        whole: bool,
     },
     /// A namespace by its file.
     Namespace {

@@ -36,8 +36,8 @@ enum Effect {
     Remount,
     /// A tmpfs begins with a copy of what it covers.
     Copy,
-    /// Not done by this version.
-    Missing,
+    /// Gives a bind mount ids of its own.
+    MapIds { recursive: bool },
 }
 
 const fn set(bits: u64) -> Effect {
@@ -102,18 +102,13 @@ const OTHERS: &[(&str, Effect)] = &[
     ("iversion", Effect::Nothing),
     ("noiversion", Effect::Nothing),
     ("tmpcopyup", Effect::Copy),
-    ("idmap", Effect::Missing),
-    ("ridmap", Effect::Missing),
+    ("idmap", Effect::MapIds { recursive: false }),
+    ("ridmap", Effect::MapIds { recursive: true }),
 ];
 
 /// All names of options that are understood, for the `features` document.
 pub(crate) fn names() -> impl Iterator<Item = String> {
-    let done = |effect: &Effect| !matches!(effect, Effect::Missing);
-    let plain = ATTRIBUTES
-        .iter()
-        .chain(OTHERS)
-        .filter(move |(_, effect)| done(effect));
-    let plain = plain.map(|(name, _)| (*name).to_owned());
+    let plain = ATTRIBUTES.iter().chain(OTHERS).map(|(name, _)| (*name).to_owned());
     let recursive = ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"));
     plain
         .chain(recursive)
@@ -155,6 +150,8 @@ pub(super) struct Options<'a> {
     pub(super) remount: bool,
     /// Whether a tmpfs begins with a copy of what it covers.
     pub(super) copy: bool,
+    /// `idmap` (false) or `ridmap` (true).
+    pub(super) map_ids: Option<bool>,
     /// Data and flags of the file system.
     pub(super) data: Vec<&'a str>,
 }
@@ -187,12 +184,7 @@ impl<'a> Options<'a> {
                     Effect::Copy => {
                         return Err(fault(ErrorKind::InvalidSpec, "is an option of tmpfs only"));
                     }
-                    Effect::Missing => {
-                        return Err(fault(
-                            ErrorKind::Unsupported,
-                            "is not supported by this version",
-                        ));
-                    }
+                    Effect::MapIds { recursive } => options.map_ids = Some(recursive),
                 },
                 Some((effect, true)) => options.tree.apply(effect),
                 None if bind => {
@@ -311,8 +303,8 @@ mod tests {
         assert!(Options::parse(&mount("tmpfs", &["tmpcopyup"]), 0).expect("valid").copy);
         let error = Options::parse(&mount("ramfs", &["tmpcopyup"]), 0).expect_err("no tmpfs");
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
-        let error = Options::parse(&mount("tmpfs", &["idmap"]), 0).expect_err("missing");
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let options = mount("bind", &["idmap", "ridmap"]);
+        assert_eq!(Options::parse(&options, 0).expect("valid").map_ids, Some(true));
     }
 
     #[test]
@@ -323,6 +315,5 @@ mod tests {
         assert_eq!(options.tree.set, RDONLY | NOSYMFOLLOW);
         assert_eq!(options.own.set, NODEV);
         assert!(names().any(|name| name == "rnostrictatime"));
-        assert!(names().all(|name| name != "idmap"));
     }
 }

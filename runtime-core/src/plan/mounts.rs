@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, Handle, inner_path, list, text};
 use super::mount_options::{Options, propagation_flags};
 use super::namespaces::Namespaces;
-use super::{Origin, Source, cgroup_mount};
+pub(super) use super::trees::copy;
+use super::{Origin, cgroup_mount, trees};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{List, Step};
 use crate::spec::{Mount, NamespaceKind, Propagation, Spec};
@@ -120,30 +121,13 @@ impl Setting<'_> {
     }
 }
 
-/// A copy of the host's mount at `path`, made by whoever may.
-pub(super) fn copy(
-    draft: &mut Draft<'_>,
-    path: &Path,
-    recursive: bool,
-    origin: &Origin,
-) -> Result<(Handle, Option<Make>)> {
-    if draft.host.is_privileged() {
-        let source = Source::Tree {
-            path: path.to_owned(),
-            recursive,
-        };
-        return Ok((draft.receive(source, origin.clone()), None));
-    }
-    let path = text(path, origin)?;
-    Ok((draft.make(), Some(Make::Copy { path, recursive })))
-}
-
 /// Plans all mounts of the configuration.
 pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<Planned>> {
     let mut planned = Vec::with_capacity(setting.spec.mounts.len() + 20);
     for (index, mount) in setting.spec.mounts.iter().enumerate() {
         let options = Options::parse(mount, index)?;
         let origin = Origin::Element("mounts", index);
+        trees::check_ids(mount, &options, &origin)?;
         check_target(mount, index)?;
         let target = inner_path(&mount.destination, &origin)?;
         if options.remount {
@@ -216,10 +200,7 @@ fn bind(
     mount: &Mount,
     (options, recursive, origin): (&Options<'_>, bool, &Origin),
 ) -> Result<Attachment> {
-    let source = setting
-        .bundle
-        .join(mount.source.as_deref().unwrap_or(Path::new("")));
-    let (tree, make) = copy(draft, &source, recursive, origin)?;
+    let (tree, make) = trees::bind(setting, draft, mount, (options, recursive, origin))?;
     let mut attachment = attach(mount, tree, make, origin)?;
     // Options that only ask for what is the default leave the source's attributes alone: some may
     // be locked, and engines write `rw` for every volume.

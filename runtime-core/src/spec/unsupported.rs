@@ -1,7 +1,7 @@
 //! What the specification knows and this version does not do yet.
 
 use super::seccomp::Action;
-use super::{Linux, Mount, Seccomp, Spec};
+use super::{Linux, Seccomp, Spec};
 use crate::error::{Error, ErrorKind};
 
 /// Whether somebody asks for it, and the field to name.
@@ -21,15 +21,6 @@ const LINUX: &[Row<Linux>] = &[
         "linux.seccomp.listenerPath",
     ),
 ];
-
-/// What is missing for a mount, one row for each.
-const MOUNT: &[Row<Mount>] = &[(
-    |mount| {
-        let mapped = |option: &String| matches!(option.as_str(), "idmap" | "ridmap");
-        !mount.uid_mappings.is_empty() || mount.options.iter().any(mapped)
-    },
-    "uidMappings",
-)];
 
 fn has_listener(profile: &Seccomp) -> bool {
     profile.listener_path.is_some()
@@ -54,10 +45,5 @@ fn first<T>(rows: &[Row<T>], value: &T) -> Option<&'static str> {
 /// [`ErrorKind::Unsupported`] that names the field.
 #[must_use]
 pub fn unsupported(spec: &Spec) -> Option<Error> {
-    if let Some(field) = first(LINUX, &spec.linux) {
-        return Some(missing(field.to_owned()));
-    }
-    spec.mounts.iter().enumerate().find_map(|(index, mount)| {
-        first(MOUNT, mount).map(|field| missing(format!("mounts[{index}].{field}")))
-    })
+    first(LINUX, &spec.linux).map(|field| missing(field.to_owned()))
 }
