@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::plan;
 use crate::seccomp::Machine;
 use crate::spec::seccomp::{ACTIONS, ARCHITECTURES, Action, FLAGS, Flag, OPERATORS};
-use crate::spec::{CAPABILITY_NAMES, NamespaceKind};
+use crate::spec::{CAPABILITY_NAMES, MemoryPolicyFlag, MemoryPolicyMode, NamespaceKind};
 
 /// The features document.
 ///
@@ -58,6 +58,18 @@ pub struct LinuxFeatures {
     pub mount_extensions: MountExtensions,
     /// `linux.netDevices`.
     pub net_devices: Enabled,
+    /// `linux.memoryPolicy`.
+    pub memory_policy: MemoryPolicyFeatures,
+}
+
+/// NUMA memory policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryPolicyFeatures {
+    /// The modes.
+    pub modes: Vec<&'static str>,
+    /// The flags.
+    pub flags: Vec<&'static str>,
 }
 
 /// Whether something is supported.
@@ -160,6 +172,10 @@ fn linux() -> LinuxFeatures {
         intel_rdt: NO,
         mount_extensions: MountExtensions { idmap: YES },
         net_devices: NO,
+        memory_policy: MemoryPolicyFeatures {
+            modes: MemoryPolicyMode::ALL.iter().map(|mode| mode.name()).collect(),
+            flags: MemoryPolicyFlag::ALL.iter().map(|flag| flag.name()).collect(),
+        },
     }
 }
 
@@ -239,5 +255,6 @@ mod tests {
         assert_eq!(written["ociVersionMax"], "1.3.0");
         assert_eq!(written["linux"]["cgroup"]["v1"], true);
         assert_eq!(written["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+        assert_eq!(written["linux"]["memoryPolicy"]["modes"][1], "MPOL_BIND");
     }
 }

@@ -152,6 +152,25 @@ pub(super) const CASES: &[Case] = &[
         equal("uid", &node["uid"], &json!(5000))
     })
     .needs(&[Need::Root, Need::Kernel(5, 12)]),
+    Case::new("binds/idmap-own", "config.md#mounts: idmap alone takes the container's maps", |t| {
+        let mount = json!({ "destination": "/data", "source": source(t)?,
+            "options": ["bind", "idmap"] });
+        let node = t
+            .bundle()
+            .user_namespace()
+            .directory("data")
+            .set("/mounts/-", mount)
+            .probe(&["stat=/data/file"])?
+            .value("stat=/data/file")?;
+        equal("uid", &node["uid"], &json!(0))
+    })
+    .needs(&[Need::Root, Need::UserNamespace, Need::Kernel(5, 12)]),
+    Case::new("binds/idmap-without-maps", "idmap needs maps", |t| {
+        let mount = json!({ "destination": "/data", "source": source(t)?,
+            "options": ["bind", "idmap"] });
+        t.bundle().set("/mounts/-", mount).refused("map|namespace").map(drop)
+    })
+    .needs(&[Need::Root]),
     Case::new("binds/private", "config.md#mounts: private", |t| propagation(t, "private", &[])),
     Case::new("binds/rprivate", "config.md#mounts: rprivate", |t| propagation(t, "rprivate", &[])),
     Case::new("binds/slave", "config.md#mounts: slave", |t| propagation(t, "slave", &["master:"]))

@@ -21,6 +21,32 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     }),
+    Case::new("exec/time-namespace", "convention: exec sees the container's clocks", |t| {
+        let offsets = json!({ "boottime": { "secs": 86_400, "nanosecs": 5 } });
+        let c = t
+            .bundle()
+            .namespace("time")
+            .set("/linux/timeOffsets", offsets)
+            .ops(&["sleep"])
+            .start()?;
+        let report = c.exec_probe(&[], &["report"])?.value("report")?;
+        let words = text(&report, "/timens_offsets")?.split_whitespace();
+        equal("offsets", &words.collect::<Vec<_>>()[3..], &["boottime", "86400", "5"])
+    })
+    .needs(&[Need::TimeNamespace]),
+    Case::new("exec/personality", "config-linux.md#personality: of all processes", |t| {
+        let bundle = t.bundle().set("/linux/personality", json!({ "domain": "LINUX32" }));
+        let c = bundle.ops(&["sleep"]).start()?;
+        let report = c.exec_probe(&[], &["report"])?.value("report")?;
+        equal("personality", text(&report, "/personality")?, "00000008")
+    }),
+    Case::new("exec/cpu-affinity", "config.md#linux-process: execCPUAffinity", |t| {
+        let affinity = json!({ "initial": "0", "final": "0" });
+        let bundle = t.bundle().set("/process/execCPUAffinity", affinity);
+        let c = bundle.ops(&["sleep"]).start()?;
+        let report = c.exec_probe(&[], &["report"])?.value("report")?;
+        equal("processors", text(&report, "/status/Cpus_allowed_list")?, "0")
+    }),
     Case::new("exec/process-file", "convention: --process FILE is a process object", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let report = process_file(
