@@ -168,7 +168,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("binds/idmap-without-maps", "idmap needs maps", |t| {
         let mount = json!({ "destination": "/data", "source": source(t)?,
             "options": ["bind", "idmap"] });
-        t.bundle().set("/mounts/-", mount).refused("map|namespace").map(drop)
+        t.bundle().set("/mounts/-", mount).refused("map|namespace|setattr").map(drop)
     })
     .needs(&[Need::Root]),
     Case::new("binds/private", "config.md#mounts: private", |t| propagation(t, "private", &[])),
