@@ -259,6 +259,17 @@ fn a_start_that_is_stuck_in_a_hook_can_be_deleted() {
 }
 
 #[test]
+fn a_deletion_that_is_stuck_in_a_hook_can_be_repeated() {
+    let Some(bundle) = marked("sleep 60") else { return };
+    hook(&bundle, "poststop", "sleep 53 & sleep 54", None);
+    succeed(&bundle);
+    let mut stuck = spawn(&bundle, &["delete", "--force", &bundle.id]);
+    await_true("the hook", || look(&bundle).iter().any(|thing| thing.contains("54")));
+    delete_by_force(&bundle, "poststop");
+    stuck.wait().expect("status");
+}
+
+#[test]
 fn a_killed_command_leaves_its_hook_to_delete() {
     let Some(bundle) = marked("sleep 60") else { return };
     hook(&bundle, "createRuntime", "sleep 58 & sleep 59", None);

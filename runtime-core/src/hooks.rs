@@ -1,9 +1,10 @@
 //! Hooks that run in the runtime's own namespaces (runtime-spec, config.md "POSIX-platform Hooks").
 
 use std::fs::File;
-use std::io::{Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -74,9 +75,8 @@ impl Environment<'_> {
             .stdout(output.try_clone().attempt("duplicate a descriptor")?)
             .stderr(output.try_clone().attempt("duplicate a descriptor")?);
         process::keep_to_itself(&mut command);
-        let mut child =
-            command.spawn().map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
-        let ended = supervise(&mut child, hook, started);
+        let ended = begin(command, hook, started)
+            .and_then(|(mut child, pidfd)| supervise(&mut child, pidfd.as_fd(), hook));
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(failed(hook, &format!("{}{}", ending(status), tail(&output)))),
@@ -90,18 +90,47 @@ fn memory(name: &str) -> Result<File> {
     Ok(File::from(fd))
 }
 
-/// Waits for the hook within its time; whatever happens, its process is reaped.
-fn supervise(
-    child: &mut Child,
+/// Starts the hook, which executes nothing before `started` has recorded it: whatever kills this process,
+/// no hook runs that a deletion would not find.
+fn begin(
+    mut command: Command,
     hook: &Hook,
     started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
-) -> Result<ExitStatus> {
+) -> Result<(Child, OwnedFd)> {
+    let (mut ours, theirs) = UnixStream::pair().attempt("make a pair of sockets")?;
+    process::await_leave(&mut command, theirs, ours.as_raw_fd());
+    std::thread::scope(|scope| {
+        // It returns only after the execve; with the command it drops the last copy of the other end.
+        let spawn = move || command.spawn();
+        let spawned = std::thread::Builder::new()
+            .spawn_scoped(scope, spawn)
+            .attempt("start a thread for a hook")?;
+        let mut pid = [0; 4];
+        let recorded = match ours.read_exact(&mut pid) {
+            Ok(()) => {
+                let pid = i32::from_ne_bytes(pid);
+                pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
+                    started(pid, pidfd.as_fd())?;
+                    ours.write_all(b"g").attempt("release a hook")?;
+                    Ok(Some(pidfd))
+                })
+            }
+            Err(_) => Ok(None),
+        };
+        drop(ours);
+        let spawned = spawned.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+        let pidfd = recorded?;
+        let child = spawned.map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
+        let pidfd = pidfd.ok_or_else(|| failed(hook, "cannot be run"))?;
+        Ok((child, pidfd))
+    })
+}
+
+/// Waits for the hook within its time; whatever happens, its process is reaped.
+fn supervise(child: &mut Child, pidfd: BorrowedFd<'_>, hook: &Hook) -> Result<ExitStatus> {
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
-    let outcome = pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
-        started(pid, pidfd.as_fd())?;
-        let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        ended_within(pidfd.as_fd(), timeout)
-    });
+    let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let outcome = ended_within(pidfd, timeout);
     if !matches!(outcome, Ok(true)) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }

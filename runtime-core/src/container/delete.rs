@@ -61,7 +61,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         cgroup.delete(Leftover::Kill)?;
     }
     if let Some(record) = &record {
-        run_poststop(record, id);
+        run_poststop(record, &directory);
     }
     directory.remove()
 }
@@ -146,15 +146,22 @@ fn find_cgroup(entries: &[Entry], record: Option<&Record>) -> Result<Option<Box<
 }
 
 /// A failing poststop hook changes nothing (runtime-spec, config.md "poststop"): it is only told.
-fn run_poststop(record: &Record, id: &ContainerId) {
+fn run_poststop(record: &Record, directory: &Directory) {
     if record.hooks.poststop.is_empty() {
         return;
     }
-    let state = record.document(id, "stopped").with_pid(0);
+    let state = record.document(directory.id(), "stopped").with_pid(0);
     let environment =
         Environment { kind: "poststop", state: state.as_bytes(), bundle: &record.bundle };
+    let mut started = |pid, pidfd: BorrowedFd<'_>| {
+        // A full disk is no reason to leave a hook out: only a deletion by force would miss it.
+        let hook = Entry::Hook(Identity::of(pid, pidfd)?);
+        let _unrecorded =
+            Journal::open(directory).and_then(|mut journal| journal.append(&hook));
+        Ok(())
+    };
     for hook in &record.hooks.poststop {
-        if let Err(error) = environment.run(std::slice::from_ref(hook), &mut |_, _| Ok(())) {
+        if let Err(error) = environment.run(std::slice::from_ref(hook), &mut started) {
             log::warn!("{error}");
         }
     }

@@ -1,6 +1,6 @@
 //! Letting the program of a created container run.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
@@ -10,7 +10,7 @@ use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::launch::{Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
-use crate::state::{Directory, Record, START_SOCKET};
+use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET};
 use crate::sys::{self, pidfd};
 
 impl Container {
@@ -36,14 +36,19 @@ impl Container {
             }
             _ => return Err(self.wrong_status("cannot start an already running container")),
         }
-        self.release(&directory)?;
         if record.hooks.poststart.is_empty() {
-            return Ok(());
+            return self.release(&directory);
         }
+        // Their processes are recorded, so that a deletion by force can end a hook that hangs.
+        let mut journal = Journal::open(&directory)?;
+        self.release(&directory)?;
         let state = record.document(&self.id, "running").with_pid(record.init.pid);
         let environment =
             Environment { kind: "poststart", state: state.as_bytes(), bundle: &record.bundle };
-        environment.run(&record.hooks.poststart, &mut |_, _| Ok(())).inspect_err(|_| {
+        let mut started = |pid, pidfd: BorrowedFd<'_>| {
+            journal.append(&Entry::Hook(Identity::of(pid, pidfd)?))
+        };
+        environment.run(&record.hooks.poststart, &mut started).inspect_err(|_| {
             if let Some(pidfd) = record.init.open() {
                 let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
             }

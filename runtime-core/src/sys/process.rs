@@ -1,6 +1,8 @@
 //! What the caller does to another process from outside.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -69,4 +71,19 @@ pub(crate) fn keep_to_itself(command: &mut Command) {
     };
     // SAFETY: between fork and execve the closure makes two system calls and allocates nothing.
     unsafe { command.pre_exec(reset) };
+}
+
+/// Makes a program wait before its execve: it writes its pid (four bytes) and goes on when a byte has
+/// come. It ends when the other end, of which `ours` is the number, is closed.
+pub(crate) fn await_leave(command: &mut Command, theirs: UnixStream, ours: RawFd) {
+    let wait = move || {
+        // SAFETY: the number is this process's own copy, which would keep the connection from ending.
+        unsafe { libc::close(ours) };
+        // SAFETY: the call takes nothing.
+        let pid = unsafe { libc::getpid() };
+        (&theirs).write_all(&pid.to_ne_bytes())?;
+        (&theirs).read_exact(&mut [0])
+    };
+    // SAFETY: between fork and execve the closure makes four system calls and allocates nothing.
+    unsafe { command.pre_exec(wait) };
 }
