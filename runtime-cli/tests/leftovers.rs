@@ -1,5 +1,10 @@
 //! What is left, and what is said, when the surroundings of a container go wrong.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails where it expects in vain")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails where it expects in vain"
+)]
 #![allow(clippy::print_stdout, reason = "a test that cannot run says why")]
 #![allow(dead_code, reason = "other tests use the rest of the bundle")]
 
@@ -168,7 +173,8 @@ fn a_read_only_state_root_leaves_nothing() {
 
 #[test]
 fn what_fails_in_the_container_leaves_nothing() {
-    let faults: [(&str, fn(&mut Value)); 4] = [
+    type Change = fn(&mut Value);
+    let faults: [(&str, Change); 4] = [
         ("mounts", |config| {
             let mounts = config["mounts"].as_array_mut().expect("mounts");
             mounts.push(json!({ "destination": "/x", "type": "nonsense", "source": "x" }));
@@ -289,7 +295,8 @@ fn a_creation_can_be_terminated_at_any_moment() {
         let mut creation = spawn(&bundle, &["create", &bundle.id]);
         std::thread::sleep(Duration::from_micros(600 * round));
         let pid = Pid::from_raw(i32::try_from(creation.id()).expect("pid"));
-        let signal = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP][usize::try_from(round % 3).expect("index")];
+        let signal = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
+            [usize::try_from(round % 3).expect("index")];
         kill(pid, signal).expect("signal");
         ended += i32::from(!creation.wait().expect("status").success());
         delete_by_force(&bundle, &format!("round {round}"));
@@ -300,8 +307,7 @@ fn a_creation_can_be_terminated_at_any_moment() {
 /// Runs the same command several times at once.
 fn at_once(bundle: &Bundle, count: usize, arguments: &[&str]) -> Vec<Output> {
     std::thread::scope(|scope| {
-        let all: Vec<_> =
-            (0..count).map(|_| scope.spawn(|| bundle.coracle(arguments))).collect();
+        let all: Vec<_> = (0..count).map(|_| scope.spawn(|| bundle.coracle(arguments))).collect();
         all.into_iter().map(|one| one.join().expect("thread")).collect()
     })
 }
@@ -345,9 +351,8 @@ fn exec_and_delete_at_once_leave_nothing() {
     for round in 0..6 {
         succeed(&bundle);
         bundle.succeed(&["start", &bundle.id]);
-        let mut execs: Vec<_> = (0..4)
-            .map(|_| spawn(&bundle, &["exec", &bundle.id, "/bin/sleep", "60"]))
-            .collect();
+        let mut execs: Vec<_> =
+            (0..4).map(|_| spawn(&bundle, &["exec", &bundle.id, "/bin/sleep", "60"])).collect();
         std::thread::sleep(Duration::from_millis(3 * round));
         delete_by_force(&bundle, &format!("round {round}"));
         for exec in &mut execs {
@@ -387,7 +392,8 @@ fn a_process_that_got_the_number_is_never_signalled() {
     for file in ["state.json", "journal"] {
         let path = Path::new(&bundle.path("state")).join(&bundle.id).join(file);
         let text = fs::read_to_string(&path).expect("read");
-        let changed = text.replace(&format!("\"pid\":{init},"), &format!("\"pid\":{},", decoy.id()));
+        let changed =
+            text.replace(&format!("\"pid\":{init},"), &format!("\"pid\":{},", decoy.id()));
         assert_ne!(text, changed, "{file} names the init process");
         fs::write(&path, changed).expect("write");
     }

@@ -71,7 +71,12 @@ fn walk(scene: &Scene<'_>) {
         if let (Outcome::Succeeded, Some(expected)) = (outcome, &expected) {
             wrong.extend(compare(&ground, expected, scene.hit.0));
         }
-        half_made += u32::from(outcome == Outcome::Killed && !ground.look().is_empty());
+        if outcome == Outcome::Killed && !ground.look().is_empty() {
+            half_made += 1;
+            if scene.hit.1 == Fault::Errno {
+                wrong.push(format!("it crashed: {}", ground.last_said()));
+            }
+        }
         // A command that was killed cannot clean up; one that saw a failure must have.
         if outcome != Outcome::Failed || !creates {
             wrong.extend(ground.delete_by_force());

@@ -171,7 +171,9 @@ impl Walk {
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => continue,
                 Ok(WaitStatus::Stopped(_, sent)) => signal = Some(sent),
                 // A child that is born at this moment is traced as well.
-                Ok(WaitStatus::PtraceEvent(_, _, event)) if is_birth(event) => self.born(pid, event),
+                Ok(WaitStatus::PtraceEvent(_, _, event)) if is_birth(event) => {
+                    self.born(pid, event)
+                }
                 Ok(_) => {}
             }
             let _gone = ptrace::detach(pid, signal);
@@ -283,6 +285,8 @@ fn can_fail(number: u64) -> bool {
         libc::SYS_gettid,
         libc::SYS_umask,
         libc::SYS_set_tid_address,
+        // The C library ends the process on an answer that no kernel gives.
+        libc::SYS_futex,
     ];
     !cannot.iter().any(|call| u64::try_from(*call) == Ok(number))
 }
