@@ -204,3 +204,45 @@ fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+
+    fn linux(text: &str) -> Linux {
+        serde_json::from_str(text).expect("valid")
+    }
+
+    #[test]
+    fn a_new_time_namespace_makes_the_pid_namespace_late() {
+        let host = Host::default();
+        for (time, spawned) in [(false, true), (true, false)] {
+            let time = if time { r#",{"type":"time"}"# } else { "" };
+            let text = format!(r#"{{"namespaces":[{{"type":"mount"}},{{"type":"pid"}}{time}]}}"#);
+            let namespaces = Namespaces::gather(&linux(&text), &mut Draft::new(&host)).expect("fits");
+            assert_eq!(namespaces.at_spawn & flag(NamespaceKind::Pid) != 0, spawned, "{time}");
+            assert!(namespaces.is_new(NamespaceKind::Pid));
+        }
+    }
+
+    #[test]
+    fn clocks_are_for_new_time_namespaces() {
+        let offsets = r#""timeOffsets":{"monotonic":{"secs":-1},"boottime":{"nanosecs":5}}"#;
+        let host = Host::default();
+        let namespaces = |path: &str| {
+            let text = format!(
+                r#"{{"namespaces":[{{"type":"mount"}},{{"type":"time","path":"{path}"}}],{offsets}}}"#
+            );
+            let mut linux = linux(&text);
+            linux.namespaces.iter_mut().for_each(|one| {
+                one.path = one.path.take().filter(|path| path.is_absolute());
+            });
+            Namespaces::gather(&linux, &mut Draft::new(&host))
+        };
+        let new = namespaces("").expect("fits");
+        assert_eq!(new.time_offsets.as_c_str(), c"boottime 0 5\nmonotonic -1 0\n");
+        let error = namespaces("/proc/1/ns/time").expect_err("joined");
+        assert_eq!(error.field(), Some("linux.timeOffsets"));
+    }
+}

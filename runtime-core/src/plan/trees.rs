@@ -87,3 +87,62 @@ fn ids(setting: Setting<'_>, mount: &Mount, origin: &Origin) -> Result<MountIds>
 fn fault(kind: ErrorKind, message: &str, origin: &Origin) -> Error {
     Error::new(kind, message).with_field(format!("{origin}.uidMappings"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Plan, PlanOptions};
+    use super::*;
+    use crate::host::Host;
+    use crate::spec::Spec;
+
+    const USER: &str = r#"{"type":"user"}],
+        "uidMappings":[{"containerID":0,"hostID":1000,"size":9}],
+        "gidMappings":[{"containerID":0,"hostID":2000,"size":9}"#;
+
+    /// The plan of one mount, with another namespace if that is not empty.
+    fn plan(mount: &str, namespace: &str, host: &Host) -> Result<Plan> {
+        let comma = if namespace.is_empty() { "" } else { "," };
+        let text = format!(
+            r#"{{"ociVersion":"1.2.0","root":{{"path":"r"}},"process":{{"cwd":"/","args":["a"]}},
+            "mounts":[{{"destination":"/m",{mount}}}],
+            "linux":{{"namespaces":[{{"type":"mount"}}{comma}{namespace}]}}}}"#
+        );
+        let spec = Spec::parse(text.as_bytes())?.value;
+        Plan::compile(&spec, host, &PlanOptions::new("a".parse()?, "/b".into()))
+    }
+
+    #[test]
+    fn ids_come_from_the_mount_or_the_container() {
+        let host = Host::default();
+        let sources = |mount: &str, namespace: &str| {
+            let plan = plan(mount, namespace, &host).expect(mount);
+            let texts = plan.sources.iter().map(|(source, _)| source.to_string());
+            texts.filter(|text| text.contains("with ids")).collect::<Vec<_>>()
+        };
+        let own = r#""source":"/s","options":["bind","idmap"]"#;
+        assert_eq!(sources(own, USER), ["the mount at /s with ids 0=1000+9 and 0=2000+9"]);
+        let given = r#""source":"/s","options":["rbind","ridmap"],
+            "uidMappings":[{"containerID":1,"hostID":2,"size":3}],
+            "gidMappings":[{"containerID":4,"hostID":5,"size":6}]"#;
+        let text = "the mount at /s and what is below, all with ids 1=2+3 and 4=5+6";
+        assert_eq!(sources(given, ""), [text]);
+        let joined = r#"{"type":"user","path":"/proc/7/ns/user"}"#;
+        assert_eq!(sources(own, joined), ["the mount at /s with ids of /proc/7/ns/user"]);
+    }
+
+    #[test]
+    fn ids_that_cannot_be_had_are_errors() {
+        let host = Host::default();
+        let rootless = Host { uid: 1000, effective: 0, ..Host::default() };
+        let bind = r#""source":"/s","options":["bind","idmap"]"#;
+        let tmpfs = r#""type":"tmpfs","options":["idmap"]"#;
+        for (mount, namespace, host, kind) in [
+            (bind, "", &host, ErrorKind::InvalidSpec),
+            (tmpfs, USER, &host, ErrorKind::Unsupported),
+            (bind, USER, &rootless, ErrorKind::Denied),
+        ] {
+            let error = plan(mount, namespace, host).expect_err(mount);
+            assert_eq!((error.kind(), error.field()), (kind, Some("mounts[0].uidMappings")));
+        }
+    }
+}
