@@ -172,7 +172,7 @@ impl Walk {
                 Ok(WaitStatus::Stopped(_, sent)) => signal = Some(sent),
                 // A child that is born at this moment is traced as well.
                 Ok(WaitStatus::PtraceEvent(_, _, event)) if is_birth(event) => {
-                    self.born(pid, event)
+                    self.born(pid, event);
                 }
                 Ok(_) => {}
             }
