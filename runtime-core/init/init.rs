@@ -100,8 +100,8 @@ pub struct Init {
     pub filter: (u32, &'static [u8]),
     /// Room for the pointers of execve.
     pub vectors: Option<&'static mut [usize]>,
-    /// Whether all descriptors but the payload's are marked to be closed by execve.
-    pub marked: bool,
+    /// Whether the library was told that only the filter and execve are left.
+    pub departed: bool,
     pub asked: Asked,
 }
 
@@ -131,7 +131,7 @@ impl Init {
             home: None,
             filter: (0, &[]),
             vectors: None,
-            marked: false,
+            departed: false,
             asked: Asked { ids: None, groups: None, capabilities: None },
         }
     }

@@ -26,7 +26,7 @@ impl Init {
 
     pub fn load_filter(&mut self) -> Result {
         // The filter may forbid what execve still needs.
-        self.mark_descriptors()?;
+        self.depart()?;
         self.reserve_vectors()?;
         let (flags, filter) = self.filter;
         let listener = sys::seccomp(filter, flags).during(Op::Seccomp)?;

@@ -122,19 +122,21 @@ impl Init {
     #[inline(never)]
     pub fn execute(&mut self, args: List<'static>, env: List<'static>) -> Result {
         let found = self.executable.ok_or(Failure::new(Op::Execute, EINVAL))?;
-        self.mark_descriptors()?;
+        self.depart()?;
         let vectors = self.vectors(args, env, self.home)?;
         let mut text = Text::new();
         let path = candidate(&mut text, found).about(Op::Execute, found.name)?;
         Err(sys::execve(path, vectors)).about(Op::Execute, found.name)
     }
 
-    /// Marks all descriptors but the payload's to be closed by execve, once.
-    pub fn mark_descriptors(&mut self) -> Result {
-        if !self.marked {
+    /// The last act that a filter must not forbid, once: marks all descriptors but the payload's to be
+    /// closed by execve, and tells the library. Whether that still listens does not matter any more.
+    pub fn depart(&mut self) -> Result {
+        if !self.departed {
             let first = self.first_own();
             sys::close_range(first, u32::MAX, CLOSE_RANGE_CLOEXEC).during(Op::CloseRange)?;
-            self.marked = true;
+            let _ = self.report(Report::DEPARTS, 0, -1);
+            self.departed = true;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use super::{Container, Status};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
-use crate::launch::{Message, explain_start};
+use crate::launch::{KILLED, Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
 use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET};
 use crate::sys::{self, pidfd};
@@ -81,14 +81,25 @@ impl Container {
             Err(errno) => return Err(errno).attempt("connect to the init program"),
         }
         directory.unlink(START_SOCKET)?;
-        let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
-        let (length, _none) = sys::socket::receive(connection.as_fd(), &mut buffer)
-            .attempt("wait for the program to be executed")?;
-        let bytes = buffer.get(..length).unwrap_or_default();
-        match Message::decode(bytes, None) {
-            None => Ok(()),
-            Some(message) => Err(explain_start(self.process(), &message))
-                .context(format!("start container {}", self.id)),
+        self.await_execution(connection.as_fd()).context(format!("start container {}", self.id))
+    }
+
+    /// Waits until the init program has become the payload, or has failed or ended before.
+    fn await_execution(&self, connection: BorrowedFd<'_>) -> Result<()> {
+        let mut departed = false;
+        loop {
+            let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
+            let (length, _none) = sys::socket::receive(connection, &mut buffer)
+                .attempt("wait for the program to be executed")?;
+            match Message::decode(buffer.get(..length).unwrap_or_default(), None) {
+                Some(message) if message.report.tag == Report::DEPARTS => departed = true,
+                Some(message) => return Err(explain_start(self.process(), &message)),
+                None if departed => return Ok(()),
+                None => {
+                    let message = "the init program has ended before it executed the program";
+                    return Err(Error::new(ErrorKind::System, message).with_hint(KILLED));
+                }
+            }
         }
     }
 }

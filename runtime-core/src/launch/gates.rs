@@ -13,6 +13,10 @@ use crate::program::{Gate, Report};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::process::{Limits, limits, set_limits};
 
+/// What may have happened to an init program that has ended without a word.
+pub(crate) const KILLED: &str =
+    "a memory limit that is too small kills it, and so does delete --force";
+
 /// The init program's process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -49,7 +53,7 @@ pub(crate) fn serve(
     hook_output: Option<&File>,
 ) -> Result<()> {
     let mut filter = None;
-    let mut executed = true;
+    let mut departed = false;
     while let Some(message) = control.receive(process.pidfd.as_fd())? {
         match message.report.tag {
             Report::GATE if message.report.detail == Gate::Mapped as u64 => {
@@ -65,22 +69,17 @@ pub(crate) fn serve(
                 control.send(b"g")?;
                 send_filter(control, filter.as_deref())?;
             }
-            Report::GATE => {
-                executed = false;
-                break;
-            }
+            Report::GATE => return Ok(()),
             Report::RESPAWNED => {
                 respawned(process, message)?;
                 gates.respawned(process)?;
             }
+            Report::DEPARTS => departed = true,
             Report::CONSOLE => gates.console(descriptor(message)?)?,
             _ => return Err(explain(plan, &message, hook_output)),
         }
     }
-    if executed && plan.has_gate(Gate::Ready) {
-        return Err(died(process));
-    }
-    Ok(())
+    if departed { Ok(()) } else { Err(died(process)) }
 }
 
 fn send_filter(control: &Control, filter: Option<&[u8]>) -> Result<()> {
@@ -139,5 +138,5 @@ fn died(process: &Process) -> Error {
         Err(_) => "has ended".to_owned(),
     };
     Error::new(ErrorKind::System, format!("the init program {how} during the set-up"))
-        .with_hint("a memory limit that is too small kills it, and so does delete --force")
+        .with_hint(KILLED)
 }

@@ -44,6 +44,9 @@ impl Report {
     /// The descriptor of a seccomp filter's listener comes along
     /// (`SECCOMP_FILTER_FLAG_NEW_LISTENER`).
     pub const LISTENER: u32 = 5;
+    /// Only the filter and execve are left: the end of the socket now means that the payload runs, and
+    /// without this report that the init program was killed.
+    pub const DEPARTS: u32 = 6;
 
     /// The head as bytes.
     #[must_use]
