@@ -11,27 +11,18 @@
 mod bundle;
 
 use std::fs;
-use std::process::Stdio;
 
 use bundle::{Bundle, stderr};
 use serde_json::Value;
 
 const WAIT: &str = "while :; do sleep 1; done";
 
-/// `create` without a pipe of the test as the container's output.
-fn create(bundle: &Bundle, more: &[&str]) {
-    let arguments = [&["create"], more, &[&bundle.id]].concat();
-    let mut command = bundle.command(&arguments);
-    let status = command.stdout(Stdio::null()).status();
-    assert!(status.expect("coracle runs").success());
-}
-
 #[test]
 fn a_whole_life() {
     let Some(bundle) = Bundle::new(WAIT) else {
         return;
     };
-    create(&bundle, &["--pid-file", "pid"]);
+    bundle.create(&["--pid-file", "pid"]);
     let state = bundle.state();
     assert_eq!(state["status"], "created");
     assert_eq!(state["id"], bundle.id.as_str());
@@ -58,7 +49,7 @@ fn the_state_has_the_keys_of_runc_in_their_order() {
     let Some(bundle) = Bundle::new(WAIT) else {
         return;
     };
-    create(&bundle, &[]);
+    bundle.create(&[]);
     let text = bundle.succeed(&["state", &bundle.id]);
     let lines = text.lines().filter_map(|line| line.strip_prefix("  \""));
     let keys: Vec<&str> = lines.filter_map(|line| line.split('"').next()).collect();
@@ -78,7 +69,7 @@ fn annotations_are_in_the_state() {
         return;
     };
     bundle.edit(|config| config["annotations"] = serde_json::json!({"a": "b"}));
-    create(&bundle, &[]);
+    bundle.create(&[]);
     assert_eq!(bundle.state()["annotations"]["a"], "b");
 }
 
@@ -167,7 +158,7 @@ fn lists_in_three_forms() {
         return;
     };
     bundle.fail(1, &["list"]);
-    create(&bundle, &[]);
+    bundle.create(&[]);
     let id = bundle.id.as_str();
     assert_eq!(bundle.succeed(&["list", "-q"]), format!("{id}\n"));
     let table = bundle.succeed(&["list"]);

@@ -8,9 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -29,7 +28,7 @@ pub(crate) struct Environment<'a> {
     pub(crate) kind: &'a str,
     /// The container's state, for standard input.
     pub(crate) state: &'a [u8],
-    /// Their working directory.
+    /// Their working directory; the root directory if it is gone.
     pub(crate) bundle: &'a Path,
 }
 
@@ -53,6 +52,11 @@ impl Environment<'_> {
         Ok(())
     }
 
+    /// The bundle; by the time of the poststop hooks it may be removed already.
+    fn directory(&self) -> &Path {
+        if self.bundle.is_dir() { self.bundle } else { Path::new("/") }
+    }
+
     fn run_one(
         &self,
         hook: &Hook,
@@ -69,7 +73,7 @@ impl Environment<'_> {
         command
             .env_clear()
             .envs(hook.env.iter().flatten().filter_map(|entry| entry.split_once('=')))
-            .current_dir(self.bundle)
+            .current_dir(self.directory())
             .process_group(0)
             .stdin(input)
             .stdout(output.try_clone().attempt("duplicate a descriptor")?)
@@ -120,7 +124,10 @@ fn begin(
         drop(ours);
         let spawned = spawned.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
         let pidfd = recorded?;
-        let child = spawned.map_err(|source| failed(hook, &format!("cannot be run: {source}")))?;
+        let child = spawned.map_err(|source| match source.raw_os_error() {
+            Some(errno) => failed(hook, "cannot be run").with_errno(errno),
+            None => failed(hook, &format!("cannot be run: {source}")),
+        })?;
         let pidfd = pidfd.ok_or_else(|| failed(hook, "cannot be run"))?;
         Ok((child, pidfd))
     })
@@ -130,7 +137,7 @@ fn begin(
 fn supervise(child: &mut Child, pidfd: BorrowedFd<'_>, hook: &Hook) -> Result<ExitStatus> {
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
-    let outcome = ended_within(pidfd, timeout);
+    let outcome = pidfd::ended_within(pidfd, timeout).attempt("wait for a hook");
     if !matches!(outcome, Ok(true)) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
@@ -142,26 +149,6 @@ fn supervise(child: &mut Child, pidfd: BorrowedFd<'_>, hook: &Hook) -> Result<Ex
             Err(failed(hook, &format!("killed after its timeout of {seconds} s")))
         }
         Err(error) => Err(error),
-    }
-}
-
-/// Whether the process ends within the bound.
-fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> Result<bool> {
-    let end = bound.map(|bound| Instant::now() + bound);
-    loop {
-        let timeout = match end.map(|end| end.saturating_duration_since(Instant::now())) {
-            None => PollTimeout::NONE,
-            Some(left) => {
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-            }
-        };
-        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(0) if end.is_some_and(|end| Instant::now() >= end) => return Ok(false),
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(Error::system("poll", errno as i32)),
-        }
     }
 }
 
@@ -190,6 +177,8 @@ pub(crate) fn tail(output: &File) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn hook(script: &str, timeout: Option<u32>) -> Hook {
@@ -221,6 +210,18 @@ mod tests {
             error.to_string(),
             "hooks.createRuntime[1]: hook /bin/sh failed with exit status 3, its output: why"
         );
+    }
+
+    #[test]
+    fn a_missing_program_is_named_once_and_a_missing_bundle_is_no_reason_to_fail() {
+        let missing = Hook { path: "/no/such".into(), ..hook("true", None) };
+        let error = run(&[missing]).expect_err("hook");
+        let text = "hooks.createRuntime[0]: hook /no/such cannot be run: no such file or directory";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.errno(), Some(libc::ENOENT));
+        Environment { kind: "poststop", state: b"", bundle: Path::new("/no/such/bundle") }
+            .run(&[hook("test \"$PWD\" = /", None)], &mut |_, _| Ok(()))
+            .expect("hook");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::plan::IdMaps;
 use crate::spec::IdMapping;
+use crate::sys::process;
 
 /// Gives the maps to the process `pid`, which must be in a new user namespace.
 ///
@@ -56,8 +57,9 @@ fn run(program: &str, pid: i32, maps: &[IdMapping], field: &str) -> Result<()> {
     for map in maps {
         command.args([map.container_id, map.host_id, map.size].map(|number| number.to_string()));
     }
+    command.stdin(Stdio::null());
+    process::keep_to_itself(&mut command);
     let output = command
-        .stdin(Stdio::null())
         .output()
         .attempt(&format!("run {program} (package uidmap)"))
         .map_err(|error| error.with_field(field))?;

@@ -1,6 +1,6 @@
 //! `kill`: sends a signal.
 
-use coracle::{ErrorKind, KillTarget, Signal};
+use coracle::{ErrorKind, KillTarget, Signal, Status};
 
 use super::container;
 use crate::args::{Globals, Matches};
@@ -16,7 +16,12 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     }
     match container.kill(signal, KillTarget::All) {
         // containerd kills what a stopped container left behind, which may be nothing.
-        Err(error) if error.kind() == ErrorKind::WrongStatus => Ok(()),
+        Err(error)
+            if error.kind() == ErrorKind::WrongStatus
+                && container.state()?.status == Status::Stopped =>
+        {
+            Ok(())
+        }
         done => Ok(done?),
     }
 }

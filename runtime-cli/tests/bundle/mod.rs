@@ -1,5 +1,7 @@
 //! A bundle of busybox, a state root of its own, and the built command.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -109,6 +111,13 @@ impl Bundle {
             serde_json::from_slice::<Value>(&output.stdout)
                 .is_ok_and(|state| state["status"] == status)
         });
+    }
+
+    /// Creates the container; its output does not go to a pipe of the test.
+    pub(crate) fn create(&self, more: &[&str]) {
+        let arguments = [&["create"], more, &[&self.id]].concat();
+        let status = self.command(&arguments).stdout(Stdio::null()).status();
+        assert!(status.expect("coracle runs").success());
     }
 
     /// Creates and starts a container that waits for its end.

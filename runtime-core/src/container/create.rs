@@ -16,7 +16,7 @@ use crate::id::ContainerId;
 use crate::launch::{self, Control, Gates, Process, Resolver};
 use crate::plan::{IdMaps, Plan, StateDocument};
 use crate::seccomp;
-use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
+use crate::state::{Beginning, Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
 use crate::sys::clock;
 use crate::sys::pidfd;
 use crate::sys::spawn::Spawn;
@@ -25,22 +25,34 @@ use crate::sys::spawn::Spawn;
 struct Creation {
     directory: Directory,
     journal: Journal,
+    beginning: Beginning,
     cgroup: Option<Box<dyn Manager>>,
     process: Option<Process>,
     committed: bool,
 }
 
 impl Creation {
-    fn begin(root: &Path, id: &ContainerId, bundle: &Path) -> Result<Self> {
+    fn begin(root: &Path, id: &ContainerId, bundle: &Bundle) -> Result<Self> {
+        let beginning = Beginning {
+            bundle: bundle.directory().to_owned(),
+            rootfs: bundle.rootfs(),
+            created: clock::rfc3339(SystemTime::now()),
+            owner: nix::unistd::geteuid().as_raw(),
+        };
         let directory = Directory::create(root, id)?;
         let opened = Journal::open(&directory).and_then(|mut journal| {
-            journal.append(&Entry::Creating { bundle: bundle.to_owned() })?;
+            journal.append(&Entry::Creating(beginning.clone()))?;
             Ok(journal)
         });
         match opened {
-            Ok(journal) => {
-                Ok(Self { directory, journal, cgroup: None, process: None, committed: false })
-            }
+            Ok(journal) => Ok(Self {
+                directory,
+                journal,
+                beginning,
+                cgroup: None,
+                process: None,
+                committed: false,
+            }),
             Err(error) => {
                 let _undone = directory.remove();
                 Err(error)
@@ -162,7 +174,7 @@ impl Gates for CreateGates<'_> {
         {
             let environment = Environment { kind, state: state.as_bytes(), bundle: self.bundle };
             environment.run(list, &mut |pid, pidfd| {
-                self.journal.append(&Entry::Hook(Identity::of(pid, pidfd)?))
+                self.journal.note_hook(pid, pidfd)
             })?;
         }
         Ok(())
@@ -195,7 +207,7 @@ pub(super) fn create(
     let plan = runtime.plan_for(&host, id, bundle, options)?;
     let mut console = Console::connect(&options.console, plan.terminal)?;
     launch::check_kept(plan.keep_fds)?;
-    let mut creation = Creation::begin(runtime.root(), id, bundle.directory())?;
+    let mut creation = Creation::begin(runtime.root(), id, bundle)?;
     creation.join_cgroup(&plan)?;
     let (init, filter) = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
     let record = record(&creation, plan, bundle, (init, filter.is_some()));
@@ -299,9 +311,9 @@ fn record(
         oci_version: spec.oci_version.clone(),
         bundle: bundle.directory().to_owned(),
         rootfs: bundle.rootfs(),
-        created: clock::rfc3339(SystemTime::now()),
+        created: creation.beginning.created.clone(),
         init,
-        owner: nix::unistd::geteuid().as_raw(),
+        owner: creation.beginning.owner,
         annotations: spec.annotations.clone(),
         cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
         namespaces: plan.namespaces,

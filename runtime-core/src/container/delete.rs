@@ -3,12 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::load::load;
 use super::{Container, Runtime, Status};
 use crate::cgroup::{self, Leftover, Manager};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::id::ContainerId;
 use crate::state::{Directory, Entry, Identity, Journal, Reader, Record};
@@ -41,7 +39,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     let directory = if force {
         Directory::seize(runtime.root(), id, BOUND, kill_creation)?
     } else {
-        check_status(runtime, id)?;
+        check_status(&load(runtime, id)?)?;
         Directory::open_locked(runtime.root(), id)?
     };
     let record = match directory.read("state.json")?.map(|bytes| Record::decode(&bytes)) {
@@ -51,6 +49,10 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         Some(Err(error)) => return Err(error),
         None => None,
     };
+    if let Some(record) = record.as_ref().filter(|_| !force) {
+        // Until the lock was ours it could have been started.
+        check_status(&Container::of_record(runtime, id, record.clone()))?;
+    }
     let entries = Journal::entries(&directory.read(Journal::name())?.unwrap_or_default());
     let cgroup = find_cgroup(&entries, record.as_ref())?;
     end_processes(&entries, cgroup.as_deref())?;
@@ -66,13 +68,12 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     directory.remove()
 }
 
-fn check_status(runtime: &Runtime, id: &ContainerId) -> Result<()> {
-    let container = load(runtime, id)?;
+fn check_status(container: &Container) -> Result<()> {
     match container.status()? {
         Status::Stopped | Status::Created => Ok(()),
         status => Err(Error::new(
             ErrorKind::WrongStatus,
-            format!("cannot delete container {id} that is not stopped: {status}"),
+            format!("cannot delete container {} that is not stopped: {status}", container.id),
         )
         .with_hint("stop it or use --force")),
     }
@@ -118,19 +119,16 @@ fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> 
 }
 
 fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
-    let timeout = PollTimeout::try_from(BOUND).unwrap_or(PollTimeout::MAX);
-    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    match poll(&mut fds, timeout) {
-        Ok(1..) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        _ => {
-            let (Entry::Init(Identity { pid, .. }) | Entry::Hook(Identity { pid, .. })) = entry
-            else {
-                return Ok(());
-            };
-            Err(Error::new(ErrorKind::TimedOut, format!("container init still running: pid {pid}"))
-                .with_hint("a frozen parent cgroup or a dead file server can hold it"))
-        }
+    if pidfd::ended_within(pidfd, Some(BOUND)).attempt("wait for a killed process")? {
+        return Ok(());
     }
+    let (what, pid) = match entry {
+        Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
+        Entry::Init(Identity { pid, .. }) => ("container init", *pid),
+        Entry::Creating(_) | Entry::Cgroup(_) => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::TimedOut, format!("{what} still running: pid {pid}"))
+        .with_hint("a frozen parent cgroup or a dead file server can hold it"))
 }
 
 /// The manager of the cgroups of the record, which knows what became of them, or else of the journal.
@@ -155,9 +153,8 @@ fn run_poststop(record: &Record, directory: &Directory) {
         Environment { kind: "poststop", state: state.as_bytes(), bundle: &record.bundle };
     let mut started = |pid, pidfd: BorrowedFd<'_>| {
         // A full disk is no reason to leave a hook out: only a deletion by force would miss it.
-        let hook = Entry::Hook(Identity::of(pid, pidfd)?);
         let _unrecorded =
-            Journal::open(directory).and_then(|mut journal| journal.append(&hook));
+            Journal::open(directory).and_then(|mut journal| journal.note_hook(pid, pidfd));
         Ok(())
     };
     for hook in &record.hooks.poststop {

@@ -27,10 +27,7 @@ impl Container {
     /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) (`container not running`) unless it is
     /// created, running or paused.
     pub fn kill(&self, signal: Signal, target: KillTarget) -> Result<()> {
-        let record = match &self.known {
-            Known::Created(record) => record,
-            Known::Creating { .. } => return Err(self.not_running()),
-        };
+        let Known::Created(record) = &self.known else { return Err(self.not_running()) };
         let shared = !record.has_pid_namespace();
         let all = target == KillTarget::All || (shared && signal == Signal::KILL);
         if all && !record.cgroup.is_empty() {

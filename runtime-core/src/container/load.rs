@@ -1,7 +1,5 @@
 //! Finding a container again.
 
-use std::path::PathBuf;
-
 use super::{Container, Known, Runtime};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -10,36 +8,49 @@ use crate::state::{Entry, Journal, Reader, Record};
 /// Reads what the state directory holds.
 pub(super) fn load(runtime: &Runtime, id: &ContainerId) -> Result<Container> {
     let reader = Reader::open(runtime.root(), id)?;
-    let known = match reader.read("state.json")? {
-        Some(bytes) => Known::Created(Box::new(
-            Record::decode(&bytes).context(format!("load container {id}"))?,
-        )),
-        None => creating(&reader, id)?,
-    };
-    let pidfd = match &known {
-        Known::Created(record) => record.init.open_even_ended(),
-        Known::Creating { .. } => None,
-    };
-    Ok(Container { runtime: runtime.clone(), id: id.clone(), known, pidfd, console: None })
+    if let Some(record) = record(&reader, id)? {
+        return Ok(Container::of_record(runtime, id, record));
+    }
+    let locked = reader.is_locked();
+    // Its creation may have come to its end between the two looks.
+    if !locked && let Some(record) = record(&reader, id)? {
+        return Ok(Container::of_record(runtime, id, record));
+    }
+    let known = creating(&reader, id, locked)?;
+    Ok(Container { runtime: runtime.clone(), id: id.clone(), known, pidfd: None, console: None })
 }
 
-fn creating(reader: &Reader, id: &ContainerId) -> Result<Known> {
-    let locked = reader.is_locked();
+impl Container {
+    /// A container with this record.
+    pub(super) fn of_record(runtime: &Runtime, id: &ContainerId, record: Record) -> Self {
+        let pidfd = record.init.open_even_ended();
+        let known = Known::Created(Box::new(record));
+        Self { runtime: runtime.clone(), id: id.clone(), known, pidfd, console: None }
+    }
+}
+
+fn record(reader: &Reader, id: &ContainerId) -> Result<Option<Record>> {
+    let bytes = reader.read("state.json")?;
+    let record = bytes.map(|bytes| Record::decode(&bytes)).transpose();
+    record.context(format!("load container {id}"))
+}
+
+fn creating(reader: &Reader, id: &ContainerId, locked: bool) -> Result<Known> {
     let bytes = reader.read(Journal::name())?.unwrap_or_default();
-    let (mut bundle, mut init) = (PathBuf::new(), 0);
+    let (mut beginning, mut init) = (None, 0);
     for entry in Journal::entries(&bytes) {
         match entry {
-            Entry::Creating { bundle: path } => bundle = path,
+            Entry::Creating(first) => beginning = Some(first),
             Entry::Init(identity) => init = identity.pid,
             Entry::Cgroup(_) | Entry::Hook(_) => {}
         }
     }
-    if bundle.as_os_str().is_empty() && !locked {
+    if beginning.is_none() && !locked {
         return Err(Error::new(
             ErrorKind::System,
             format!("the state of container {id} is broken: neither state.json nor journal"),
         )
         .with_hint("delete --force removes it"));
     }
-    Ok(Known::Creating { bundle, init, locked })
+    Ok(Known::Creating { beginning, init, locked })
 }

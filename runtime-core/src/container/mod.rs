@@ -19,7 +19,6 @@ mod status;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 pub use bundle::Bundle;
 pub use exec::ExecProcess;
@@ -35,7 +34,7 @@ use crate::cgroup::{self, Manager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::spec::Process;
-use crate::state::{Directory, Record};
+use crate::state::{Beginning, Directory, Record};
 
 /// A container that was created: a handle, not its owner. Dropping it changes nothing.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ enum Known {
     /// The container was created.
     Created(Box<Record>),
     /// It is being created, or the command that did so was killed.
-    Creating { bundle: PathBuf, init: i32, locked: bool },
+    Creating { beginning: Option<Beginning>, init: i32, locked: bool },
 }
 
 impl Container {
@@ -102,9 +101,12 @@ impl Container {
     fn record(&self) -> Result<&Record> {
         match &self.known {
             Known::Created(record) => Ok(record),
-            Known::Creating { .. } => {
+            Known::Creating { locked: true, .. } => {
                 Err(self.wrong_status("the container is still being created"))
             }
+            Known::Creating { .. } => Err(self
+                .wrong_status("the creation of the container was cut short")
+                .with_hint("delete removes what is left")),
         }
     }
 

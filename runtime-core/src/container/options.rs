@@ -89,12 +89,13 @@ impl Console {
         match (target, terminal) {
             (ConsoleTarget::None, true) => Err(Error::new(
                 ErrorKind::InvalidSpec,
-                "cannot allocate tty if runc will detach without setting console socket",
+                "a terminal is asked for, but nobody is named to take its master",
             )
-            .with_field("process.terminal")),
+            .with_field("process.terminal")
+            .with_hint("choose a ConsoleTarget")),
             (ConsoleTarget::Socket(_), false) => Err(Error::new(
                 ErrorKind::InvalidSpec,
-                "cannot use console socket if runc will not detach or allocate tty",
+                "there is a console socket, but no terminal is asked for",
             )
             .with_field("process.terminal")),
             (ConsoleTarget::Socket(path), true) => console::connect(path).map(Self::Socket),

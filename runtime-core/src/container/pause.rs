@@ -10,9 +10,11 @@ impl Container {
     /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) (`container not running`) unless it is
     /// created or running, or has no cgroup; processes that do not stand after ten seconds.
     pub fn pause(&self) -> Result<()> {
+        // A creation holds the lock, and may wait for a hook.
+        let record = self.record()?;
         let _directory = self.lock()?;
         match self.status()? {
-            Status::Created | Status::Running if self.record()?.cgroup.is_empty() => {
+            Status::Created | Status::Running if record.cgroup.is_empty() => {
                 Err(self.wrong_status("a container without a cgroup cannot be paused"))
             }
             Status::Created | Status::Running => self.cgroup()?.freeze(),
@@ -26,6 +28,7 @@ impl Container {
     /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) (`container not paused`) unless it is
     /// paused.
     pub fn resume(&self) -> Result<()> {
+        self.record()?;
         let _directory = self.lock()?;
         match self.status()? {
             Status::Paused => self.cgroup()?.thaw(),

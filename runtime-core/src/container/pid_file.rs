@@ -17,11 +17,41 @@ pub(super) fn write(path: &Path, pid: i32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    let written = File::create(&temporary)
+    // One of a killed command, or a link that somebody has put there; neither may be written through.
+    let _stale = std::fs::remove_file(&temporary);
+    let written = File::create_new(&temporary)
         .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _half = std::fs::remove_file(&temporary);
     }
     written.attempt_on("write the pid file", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_and_no_link_is_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (directory.path().join("pid"), directory.path().join("victim"));
+        std::fs::write(&victim, "untouched").expect("a file");
+        std::os::unix::fs::symlink(&victim, directory.path().join(".pid")).expect("a link");
+        std::os::unix::fs::symlink(&victim, &path).expect("a link");
+        write(&path, 42).expect("written");
+        assert_eq!(std::fs::read_to_string(&path).expect("the file"), "42");
+        assert_eq!(std::fs::read_to_string(&victim).expect("the file"), "untouched");
+        assert!(path.symlink_metadata().expect("the file").is_file());
+        assert!(!directory.path().join(".pid").exists());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named_and_nothing_is_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("no/pid");
+        let error = write(&path, 1).expect_err("no directory");
+        assert_eq!(error.path(), Some(path.as_path()));
+        assert_eq!(error.errno(), Some(libc::ENOENT));
+    }
 }

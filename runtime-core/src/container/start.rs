@@ -10,7 +10,7 @@ use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::launch::{KILLED, Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
-use crate::state::{Directory, Entry, Identity, Journal, Record, START_SOCKET};
+use crate::state::{Directory, Journal, Record, START_SOCKET};
 use crate::sys::{self, pidfd};
 
 impl Container {
@@ -37,18 +37,18 @@ impl Container {
             _ => return Err(self.wrong_status("cannot start an already running container")),
         }
         if record.hooks.poststart.is_empty() {
-            return self.release(&directory);
+            return self.release(record, &directory);
         }
         // Their processes are recorded, so that a deletion by force can end a hook that hangs.
         let mut journal = Journal::open(&directory)?;
-        self.release(&directory)?;
+        self.release(record, &directory)?;
+        // A hook, or anybody meanwhile, may execute more in it.
+        directory.share()?;
         let state = record.document(&self.id, "running").with_pid(record.init.pid);
         let environment =
             Environment { kind: "poststart", state: state.as_bytes(), bundle: &record.bundle };
-        let mut started = |pid, pidfd: BorrowedFd<'_>| {
-            journal.append(&Entry::Hook(Identity::of(pid, pidfd)?))
-        };
-        environment.run(&record.hooks.poststart, &mut started).inspect_err(|_| {
+        let hooks = &record.hooks.poststart;
+        environment.run(hooks, &mut |pid, pidfd| journal.note_hook(pid, pidfd)).inspect_err(|_| {
             if let Some(pidfd) = record.init.open() {
                 let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
@@ -65,7 +65,7 @@ impl Container {
     }
 
     /// Connects to the init program and waits for its execve.
-    fn release(&self, directory: &Directory) -> Result<()> {
+    fn release(&self, record: &Record, directory: &Directory) -> Result<()> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let connection = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
             .attempt("make a socket")?;
@@ -81,11 +81,11 @@ impl Container {
             Err(errno) => return Err(errno).attempt("connect to the init program"),
         }
         directory.unlink(START_SOCKET)?;
-        self.await_execution(connection.as_fd()).context(format!("start container {}", self.id))
+        self.await_execution(record, connection.as_fd()).context(format!("start container {}", self.id))
     }
 
     /// Waits until the init program has become the payload, or has failed or ended before.
-    fn await_execution(&self, connection: BorrowedFd<'_>) -> Result<()> {
+    fn await_execution(&self, record: &Record, connection: BorrowedFd<'_>) -> Result<()> {
         let mut departed = false;
         loop {
             let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
@@ -93,7 +93,10 @@ impl Container {
                 .attempt("wait for the program to be executed")?;
             match Message::decode(buffer.get(..length).unwrap_or_default(), None) {
                 Some(message) if message.report.tag == Report::DEPARTS => departed = true,
-                Some(message) => return Err(explain_start(self.process(), &message)),
+                Some(message) => {
+                    let hooks = &record.hooks.start_container;
+                    return Err(explain_start(record.process.as_ref(), hooks, &message));
+                }
                 None if departed => return Ok(()),
                 None => {
                     let message = "the init program has ended before it executed the program";

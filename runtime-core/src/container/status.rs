@@ -8,7 +8,10 @@ use serde::{Serialize, Serializer};
 
 use super::{Container, Known};
 use crate::error::Result;
-use crate::state::{Reader, START_SOCKET};
+use crate::state::{Beginning, Reader, Record, START_SOCKET};
+
+/// The time of a creation that had not even written down when it began.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The status of a container (runtime-spec, runtime.md "State"; `paused` is the usual extension).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +89,9 @@ impl Container {
     pub fn state(&self) -> Result<State> {
         let record = match &self.known {
             Known::Created(record) => record,
-            Known::Creating { bundle, init, locked } => {
-                let status = if *locked { Status::Creating } else { Status::Stopped };
-                return Ok(self.incomplete(bundle.clone(), status, *init));
+            Known::Creating { beginning, init, locked } => {
+                let pid = if *locked { *init } else { 0 };
+                return Ok(self.incomplete(beginning.as_ref(), self.status()?, pid));
             }
         };
         let status = self.status()?;
@@ -106,17 +109,19 @@ impl Container {
         })
     }
 
-    fn incomplete(&self, bundle: PathBuf, status: Status, pid: i32) -> State {
+    fn incomplete(&self, beginning: Option<&Beginning>, status: Status, pid: i32) -> State {
+        let path = |of: fn(&Beginning) -> &PathBuf| beginning.map(of).cloned().unwrap_or_default();
         State {
             oci_version: crate::spec::OCI_VERSION.to_owned(),
             id: self.id.to_string(),
-            pid: if status == Status::Creating { pid } else { 0 },
+            pid,
             status,
-            bundle,
-            rootfs: PathBuf::new(),
-            created: String::new(),
+            bundle: path(|known| &known.bundle),
+            rootfs: path(|known| &known.rootfs),
+            // Go programs parse it, and an empty text is no time.
+            created: beginning.map_or_else(|| NEVER.to_owned(), |known| known.created.clone()),
             annotations: BTreeMap::new(),
-            owner: String::new(),
+            owner: beginning.map(|known| owner(known.owner)).unwrap_or_default(),
         }
     }
 
@@ -130,12 +135,19 @@ impl Container {
         if record.init.open().is_none() {
             return Ok(Status::Stopped);
         }
-        let frozen = !record.cgroup.is_empty() && self.cgroup()?.frozen()?;
-        if frozen {
-            return Ok(Status::Paused);
+        match self.is_frozen(record) {
+            Ok(true) => return Ok(Status::Paused),
+            Ok(false) => {}
+            // It has ended since, and its cgroups may be gone.
+            Err(_) if record.init.open().is_none() => return Ok(Status::Stopped),
+            Err(error) => return Err(error),
         }
         let waits = Reader::open(self.runtime.root(), &self.id)?.has(START_SOCKET);
         Ok(if waits { Status::Created } else { Status::Running })
+    }
+
+    fn is_frozen(&self, record: &Record) -> Result<bool> {
+        Ok(!record.cgroup.is_empty() && self.cgroup()?.frozen()?)
     }
 }
 

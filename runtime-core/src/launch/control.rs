@@ -131,9 +131,12 @@ impl Control {
                 return Ok(true);
             }
             // It may have sent its last words after the socket was looked at.
-            return poll(&mut [socket()], PollTimeout::ZERO)
-                .map(|count| count > 0)
-                .attempt("wait for the init program");
+            match poll(&mut [socket()], PollTimeout::ZERO) {
+                Err(Errno::EINTR) => {}
+                looked => {
+                    return looked.map(|count| count > 0).attempt("wait for the init program");
+                }
+            }
         }
     }
 }

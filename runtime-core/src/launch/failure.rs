@@ -1,13 +1,14 @@
 //! The words for what the init program reports: it sends numbers, the plan has the meaning.
 
 use std::fs::File;
+use std::path::Path;
 
 use super::control::Message;
 use crate::error::{Error, ErrorKind};
 use crate::hooks;
 use crate::plan::{Plan, describe};
 use crate::program::{Op, Step, Verified};
-use crate::spec::Process;
+use crate::spec::{Hook, Process};
 
 /// The error behind a [`FAILED`](crate::program::Report::FAILED) report. `output` holds what a hook
 /// inside the container has printed.
@@ -47,22 +48,32 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
 
 /// The error behind a report on the start connection, when the plan is gone: only the words of the
 /// steps that follow the start are needed.
-pub(crate) fn explain_start(process: Option<&Process>, message: &Message) -> Error {
+pub(crate) fn explain_start(process: Option<&Process>, hooks: &[Hook], message: &Message) -> Error {
     let report = message.report;
     if report.op == Op::Execute as u32 {
         let name = process.and_then(|process| process.args.first());
         return executable(name.map_or("", String::as_str), report.errno);
     }
     if report.op == Op::Hook as u32 || report.op == Op::HookTimeout as u32 {
-        let how = hook_end(report.op, &report, 0);
-        return Error::new(ErrorKind::Hook, format!("a hook {how}"))
-            .with_field("hooks.startContainer");
+        return start_hook(hooks, message);
     }
     if report.op == Op::PeerCredentials as u32 && report.errno == libc::EPERM {
         let message = "only the user who has created the container can start it";
         return Error::new(ErrorKind::Denied, message);
     }
     Error::system(operation(message), report.errno)
+}
+
+/// Of the hook only its path is reported; the first with that path stands for it.
+fn start_hook(hooks: &[Hook], message: &Message) -> Error {
+    let named = hooks.iter().zip(0..).find(|(hook, _)| hook.path == Path::new(&message.text));
+    let timeout = named.and_then(|(hook, _)| hook.timeout).unwrap_or_default();
+    let how = hook_end(message.report.op, &message.report, u64::from(timeout) * 1000);
+    let field = match named {
+        Some((_, index)) => format!("hooks.startContainer[{index}]"),
+        None => "hooks.startContainer".to_owned(),
+    };
+    Error::new(ErrorKind::Hook, format!("hook {} {how}", message.text)).with_field(field)
 }
 
 /// The step in words; what is made for a mount names where it will be.

@@ -79,10 +79,10 @@ impl Directory {
     fn open_with(
         root: &Path,
         id: &ContainerId,
-        lock: fn(&File) -> io::Result<()>,
+        kind: fn(&File) -> io::Result<()>,
     ) -> Result<Self> {
         let Reader { root, path, fd } = Reader::open(root, id)?;
-        let fd = locked(fd, &path, lock)?;
+        lock(&fd, &path, kind)?;
         Self { root, path, id: id.clone(), fd }.still_there()
     }
 
@@ -118,6 +118,15 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// Lets commands take the lock that [`Directory::open_shared`] takes; those that change the
+    /// container still wait.
+    ///
+    /// # Errors
+    /// The failure of flock.
+    pub(crate) fn share(&self) -> Result<()> {
+        lock(&self.fd, &self.path, File::lock_shared)
     }
 
     /// A deletion that held the lock before us has removed the directory that we opened.
@@ -276,11 +285,11 @@ impl Reader {
     }
 }
 
-fn locked(fd: File, path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<File> {
+fn lock(fd: &File, path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<()> {
     loop {
-        match lock(&fd) {
+        match lock(fd) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done.map(|()| fd).attempt_on("lock the state directory", path),
+            done => return done.attempt_on("lock the state directory", path),
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -21,17 +23,27 @@ const NAME: &str = "journal";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Entry {
-    /// A container of this bundle is being created.
-    Creating {
-        /// The bundle's directory.
-        bundle: std::path::PathBuf,
-    },
+    /// A container is being created.
+    Creating(Beginning),
     /// These cgroups are about to be made.
     Cgroup(cgroup::Record),
     /// This process was started and waits for leave to go on.
     Init(Identity),
     /// This process runs a hook, as leader of a process group of its own.
     Hook(Identity),
+}
+
+/// What is known of a container from the first moment of its creation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// The bundle's directory.
+    pub(crate) bundle: PathBuf,
+    /// The root file system on the host.
+    pub(crate) rootfs: PathBuf,
+    /// When the creation began, RFC 3339 with nanoseconds.
+    pub(crate) created: String,
+    /// The user id that creates it.
+    pub(crate) owner: u32,
 }
 
 /// The journal, open for appending.
@@ -60,6 +72,14 @@ impl Journal {
         })?;
         line.push(b'\n');
         self.0.write_all(&line).attempt("write the journal")
+    }
+
+    /// Writes down that this process runs a hook, so that a deletion by force can end it.
+    ///
+    /// # Errors
+    /// As [`Journal::append`]; a process that has ended.
+    pub(crate) fn note_hook(&mut self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.append(&Entry::Hook(Identity::of(pid, pidfd)?))
     }
 
     /// The complete lines of a journal's bytes, in order.

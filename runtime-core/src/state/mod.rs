@@ -19,5 +19,5 @@ mod record;
 
 pub(crate) use directory::{Directory, Reader, START_SOCKET};
 pub(crate) use identity::Identity;
-pub(crate) use journal::{Entry, Journal};
+pub(crate) use journal::{Beginning, Entry, Journal};
 pub(crate) use record::{Record, VERSION};

@@ -2,6 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::check;
 
@@ -65,6 +69,28 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
 /// As [`wait`].
 pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
     wait_with(pidfd, libc::WEXITED | libc::WNOHANG)
+}
+
+/// Waits for any process to end, without reaping it: whether it has within the bound (poll(2)).
+///
+/// # Errors
+/// The failure of poll(2); interruptions are retried with the time that is left.
+pub(crate) fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> io::Result<bool> {
+    let end = bound.map(|bound| Instant::now() + bound);
+    loop {
+        let timeout = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => PollTimeout::NONE,
+            Some(left) => {
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
+            Ok(0) if end.is_some_and(|end| Instant::now() >= end) => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 fn wait_with(pidfd: BorrowedFd<'_>, options: i32) -> io::Result<Option<Ended>> {
