@@ -76,7 +76,10 @@ pub(super) fn console(
     detached: bool,
     socket: Option<PathBuf>,
 ) -> Result<ConsoleTarget, Error> {
-    let refused = |text: &str| Err(Error::new(ErrorKind::InvalidSpec, text));
+    let refused = |text: &str| {
+        let error = Error::new(ErrorKind::InvalidSpec, text);
+        Err(error.with_hint("a terminal needs either the foreground or --console-socket, not both"))
+    };
     match (terminal, detached, socket) {
         (true, true, Some(socket)) => Ok(ConsoleTarget::Socket(socket)),
         (true, true, None) => {

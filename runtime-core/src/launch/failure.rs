@@ -39,8 +39,11 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
             )
         }
         _ => {
-            let error = Error::system(operation(message), report.errno);
-            error.with_step(format!("step {index}: {}", words(plan, &step)))
+            let words = words(plan, &step);
+            // What the step names need not be said again.
+            let known = !message.text.is_empty() && words.contains(message.text.trim());
+            let operation = if known { Op::text(report.op).to_owned() } else { operation(message) };
+            Error::system(operation, report.errno).with_step(format!("step {index}: {words}"))
         }
     };
     origin.blame(error)
