@@ -172,7 +172,14 @@ fn lists_in_three_forms() {
     assert_eq!(list[0]["id"], id);
     assert_eq!(list[0]["rootfs"], bundle.path("rootfs"));
     bundle.succeed(&["delete", "-f", id]);
-    assert_eq!(bundle.succeed(&["list", "-f", "json"]), "[]\n");
+    // Only directories are containers; a broken one is named once.
+    fs::write(bundle.path("state/file"), "").expect("a file");
+    fs::create_dir(bundle.path("state/broken")).expect("a directory");
+    let output = bundle.coracle(&["list", "-f", "json"]);
+    assert_eq!(output.stdout, b"[]\n");
+    let warnings = stderr(&output);
+    assert_eq!((warnings.lines().count(), warnings.matches("broken").count()), (1, 2), "{warnings}");
+    bundle.succeed(&["delete", "-f", "broken"]);
     let error = bundle.fail(1, &["list", "-f", "xml"]);
     assert!(error.contains("invalid format option"), "{error}");
 }

@@ -31,10 +31,11 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
 /// The states that can be told; of the others the log says why not.
 fn states(listed: Vec<Listed>) -> Vec<State> {
     let mut states = Vec::with_capacity(listed.len());
-    for Listed { id, state, .. } in listed {
+    for Listed { state, .. } in listed {
         match state {
             Ok(state) => states.push(state),
-            Err(error) => ::log::warn!("container {id}: {error}"),
+            // It names the container.
+            Err(error) => ::log::warn!("{error}"),
         }
     }
     states

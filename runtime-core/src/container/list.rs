@@ -30,7 +30,12 @@ pub(super) fn list(runtime: &Runtime) -> Result<Vec<Listed>> {
     })?;
     let mut listed = Vec::new();
     for entry in entries {
-        let name = entry.attempt_on("read the state root", root)?.file_name();
+        let entry = entry.attempt_on("read the state root", root)?;
+        // Only a directory is a container; what cannot be told is looked at.
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            continue;
+        }
+        let name = entry.file_name();
         let Some(id) = name.to_str().and_then(|name| name.parse::<ContainerId>().ok()) else {
             continue;
         };
