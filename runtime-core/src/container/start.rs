@@ -43,7 +43,7 @@ impl Container {
         let mut journal = Journal::open(&directory)?;
         self.release(record, &directory)?;
         // A hook, or anybody meanwhile, may execute more in it.
-        directory.share()?;
+        let _shared = directory.share()?;
         let state = record.document(&self.id, "running").with_pid(record.init.pid);
         let environment =
             Environment { kind: "poststart", state: state.as_bytes(), bundle: &record.bundle };

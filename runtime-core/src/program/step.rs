@@ -52,9 +52,9 @@ steps! {
     /// the slots in `keep` and `listener`; reports [`Gate::Ready`] and closes the control
     /// socket; then accepts connections on `listener` until one comes from a peer whose user is
     /// `peer_uid` as seen from the init program's user namespace (`SO_PEERCRED`); for
-    /// [`CREATOR`](super::CREATOR), the user who made the control socket. From then on failures are
-    /// reported on that connection, and its end of file tells that execve has succeeded; other
-    /// connections get `EPERM` as a failure.
+    /// [`CREATOR`](super::CREATOR), the user who made the control socket. From then on reports go to
+    /// that connection: failures, or [`DEPARTS`](super::Report::DEPARTS), after which its end of file
+    /// tells that execve has succeeded. Other connections get `EPERM` as a failure.
     AwaitStart = 2 {
         listener: Slot,
         peer_uid: u32,

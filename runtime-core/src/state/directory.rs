@@ -124,9 +124,11 @@ impl Directory {
     /// container still wait.
     ///
     /// # Errors
-    /// The failure of flock.
-    pub(crate) fn share(&self) -> Result<()> {
-        lock(&self.fd, &self.path, File::lock_shared)
+    /// The failure of flock; [`ErrorKind::NotFound`], as the kernel gives the one lock up before it
+    /// takes the other, and a deletion may come in between.
+    pub(crate) fn share(self) -> Result<Self> {
+        lock(&self.fd, &self.path, File::lock_shared)?;
+        self.still_there()
     }
 
     /// A deletion that held the lock before us has removed the directory that we opened.
