@@ -153,6 +153,19 @@ fn one_record_tells_why_a_command_failed() {
 }
 
 #[test]
+fn the_state_root_may_be_named_by_a_link() {
+    let Some(bundle) = Bundle::new(WAIT) else { return };
+    fs::create_dir(bundle.path("state")).expect("a directory");
+    std::os::unix::fs::symlink("state", bundle.path("link")).expect("a link");
+    let link = bundle.path("link");
+    bundle.create(&[]);
+    let id = bundle.id.as_str();
+    assert_eq!(bundle.succeed(&["--root", &link, "list", "-q"]), format!("{id}\n"));
+    bundle.succeed(&["--root", &link, "start", id]);
+    bundle.succeed(&["--root", &link, "delete", "-f", id]);
+}
+
+#[test]
 fn lists_in_three_forms() {
     let Some(bundle) = Bundle::new(WAIT) else {
         return;

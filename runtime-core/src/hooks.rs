@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::Pid;
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
@@ -115,7 +116,9 @@ fn begin(
                 let pid = i32::from_ne_bytes(pid);
                 pidfd::open(pid).attempt("pidfd_open").and_then(|pidfd| {
                     started(pid, pidfd.as_fd())?;
-                    ours.write_all(b"g").attempt("release a hook")?;
+                    // A write would kill a program that leaves SIGPIPE at its default.
+                    send(ours.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL)
+                        .attempt("release a hook")?;
                     Ok(Some(pidfd))
                 })
             }
@@ -123,14 +126,25 @@ fn begin(
         };
         drop(ours);
         let spawned = spawned.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-        let pidfd = recorded?;
-        let child = spawned.map_err(|source| match source.raw_os_error() {
-            Some(errno) => failed(hook, "cannot be run").with_errno(errno),
-            None => failed(hook, &format!("cannot be run: {source}")),
-        })?;
-        let pidfd = pidfd.ok_or_else(|| failed(hook, "cannot be run"))?;
-        Ok((child, pidfd))
+        match (recorded, spawned) {
+            (Ok(Some(pidfd)), Ok(child)) => Ok((child, pidfd)),
+            (recorded, Ok(mut child)) => {
+                // Killed before it was released; to the standard library its end looks like an execve.
+                let _gone = child.kill();
+                let _reaped = child.wait();
+                recorded.and_then(|_none| Err(failed(hook, "was killed")))
+            }
+            (Err(error), Err(_)) => Err(error),
+            (Ok(_), Err(source)) => Err(unspawned(hook, &source)),
+        }
     })
+}
+
+fn unspawned(hook: &Hook, source: &std::io::Error) -> Error {
+    match source.raw_os_error() {
+        Some(errno) => failed(hook, "cannot be run").with_errno(errno),
+        None => failed(hook, &format!("cannot be run: {source}")),
+    }
 }
 
 /// Waits for the hook within its time; whatever happens, its process is reaped.
@@ -222,6 +236,25 @@ mod tests {
         Environment { kind: "poststop", state: b"", bundle: Path::new("/no/such/bundle") }
             .run(&[hook("test \"$PWD\" = /", None)], &mut |_, _| Ok(()))
             .expect("hook");
+    }
+
+    #[test]
+    fn a_hook_that_is_killed_before_its_release_is_reaped_and_runs_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mark = directory.path().join("mark");
+        let script = format!("touch {}", mark.display());
+        let mut started = None;
+        let error = Environment { kind: "createRuntime", state: b"", bundle: Path::new("/") }
+            .run(&[hook(&script, None)], &mut |pid, pidfd| {
+                started = Some(pid);
+                pidfd::send_signal(pidfd, libc::SIGKILL).attempt("kill")?;
+                pidfd::ended_within(pidfd, None).attempt("wait").map(drop)
+            })
+            .expect_err("killed");
+        assert!(error.to_string().contains("release a hook"), "{error}");
+        assert!(!mark.exists());
+        let gone = pidfd::open(started.expect("a process")).expect_err("reaped");
+        assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
     }
 
     #[test]

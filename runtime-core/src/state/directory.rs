@@ -18,9 +18,10 @@ use crate::id::ContainerId;
 /// The name of the socket on which the init program waits for `start`.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY
-    .union(OFlag::O_CLOEXEC)
-    .union(OFlag::O_NOFOLLOW);
+/// The root is the caller's to name, also by a link.
+const ROOT: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
+
+const DIRECTORY: OFlag = ROOT.union(OFlag::O_NOFOLLOW);
 
 /// The open directory of a container below the state root.
 #[derive(Debug)]
@@ -245,7 +246,7 @@ impl Reader {
     /// [`ErrorKind::NotFound`], or the failure of a system call.
     pub(crate) fn open(root: &Path, id: &ContainerId) -> Result<Self> {
         let path = root.join(id.as_str());
-        let root_fd = match openat(AT_FDCWD, root, DIRECTORY, Mode::empty()) {
+        let root_fd = match openat(AT_FDCWD, root, ROOT, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Err(not_found(id)),
             Err(errno) => {
@@ -325,7 +326,7 @@ fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
             "the state root cannot be the root directory",
         ));
     }
-    match openat(AT_FDCWD, root, DIRECTORY, Mode::empty()) {
+    match openat(AT_FDCWD, root, ROOT, Mode::empty()) {
         Ok(fd) => return Ok(fd),
         Err(Errno::ENOENT) => {}
         Err(errno) => {
@@ -346,5 +347,5 @@ fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
             }
         }
     }
-    openat(AT_FDCWD, root, DIRECTORY, Mode::empty()).attempt_on("open the state root", root)
+    openat(AT_FDCWD, root, ROOT, Mode::empty()).attempt_on("open the state root", root)
 }
