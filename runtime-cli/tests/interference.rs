@@ -112,3 +112,23 @@ fn a_hook_in_the_container_is_named_with_its_field() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn an_exec_that_meets_a_deletion_says_that_the_container_is_gone() {
+    let Some(bundle) = Bundle::new("exec sleep 3600") else { return };
+    for round in 0..20 {
+        bundle.create(&[]);
+        let execs: Vec<Child> =
+            (0..4).map(|_| begin(&bundle, &["exec", &bundle.id, "/bin/true"])).collect();
+        std::thread::sleep(Duration::from_micros(500 * round));
+        bundle.succeed(&["delete", "--force", &bundle.id]);
+        for exec in execs {
+            let (status, error) = end(exec);
+            let gone = ["container not running", "does not exist", "in a stopped container"];
+            let told = status == Some(255) && gone.iter().any(|words| error.contains(words));
+            // Its program ran, and was killed with the container or was faster.
+            let ran = matches!(status, Some(0 | 137)) && error.is_empty();
+            assert!(told || ran, "{status:?}: {error}");
+        }
+    }
+}

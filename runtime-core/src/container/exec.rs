@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::create::{Birth, spawn};
 use super::options::{Console, ExecOptions};
@@ -16,6 +17,9 @@ use crate::plan::{self, IdMaps, Plan};
 use crate::spec::Process;
 use crate::state::{Directory, Record};
 use crate::sys::pidfd;
+
+/// How long an init process may take from its last act to its end.
+const ENDING: Duration = Duration::from_millis(100);
 
 /// A process that was started in a container; a child of the calling process.
 #[derive(Debug)]
@@ -175,14 +179,25 @@ impl Container {
         let mut gates = ExecGates { late, console, filter };
         let output = opened.hook_output.map(File::from);
         if let Some(process) = &mut started.0 {
-            launch::serve(plan, &control, process, &mut gates, output.as_ref()).map_err(
-                |error| match self.running_record() {
-                    Ok(_) => error,
-                    Err(gone) => gone,
-                },
-            )?;
+            launch::serve(plan, &control, process, &mut gates, output.as_ref())
+                .map_err(|error| self.or_gone(error))?;
         }
         Ok(started)
+    }
+
+    /// Whether the container ended meanwhile is what the caller needs to hear. Before the pidfd of its init
+    /// process tells that, the namespaces can be gone (`ESRCH`), and all its processes killed.
+    fn or_gone(&self, error: Error) -> Error {
+        let silent = error.errno().is_none() && error.kind() == ErrorKind::System;
+        let suspect = silent || error.errno() == Some(libc::ESRCH);
+        let ends = |init: &OwnedFd| {
+            pidfd::ended_within(init.as_fd(), Some(ENDING)).unwrap_or(false)
+        };
+        match self.record().map(|record| record.init.open()) {
+            Ok(None) => self.not_running(),
+            Ok(Some(init)) if suspect && ends(&init) => self.not_running(),
+            _ => error,
+        }
     }
 
     /// Starts the init program in the container's cgroups; where the init process has moved below them,
