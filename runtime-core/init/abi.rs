@@ -63,6 +63,8 @@ pub const STATX_BASIC_STATS: u32 = 0x7ff;
 
 pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 pub const SYSFS_MAGIC: i64 = 0x6265_6572;
+pub const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
+pub const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 

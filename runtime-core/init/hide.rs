@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    AT_RECURSIVE, EINVAL, ELOOP, ENOENT, ENOSYS, EPERM, EXDEV, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
+    AT_RECURSIVE, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, EINVAL, ELOOP, ENOENT, ENOSYS, EPERM, EXDEV, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
     MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, MountAttr, O_DIRECTORY, O_PATH,
     PROC_SUPER_MAGIC, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV,
     SYSFS_MAGIC,
@@ -75,7 +75,9 @@ impl Init {
             return Ok(None);
         };
         let magic = sys::filesystem(fd).about(Op::Statfs, path)?;
-        if magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC {
+        // What is mounted below them is the kernel's own too, as no image can make such a thing.
+        let kernels = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+        if kernels.contains(&magic) {
             return Ok(Some(fd));
         }
         if self.is_mask(fd) {

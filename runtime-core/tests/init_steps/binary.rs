@@ -52,6 +52,8 @@ fn constants_are_those_of_libc() {
         STATX_BASIC_STATS,
         PROC_SUPER_MAGIC,
         SYSFS_MAGIC,
+        CGROUP_SUPER_MAGIC,
+        CGROUP2_SUPER_MAGIC,
         TMPFS_MAGIC,
         OPEN_TREE_CLONE,
         OPEN_TREE_CLOEXEC,
