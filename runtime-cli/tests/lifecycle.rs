@@ -191,7 +191,11 @@ fn lists_in_three_forms() {
     let output = bundle.coracle(&["list", "-f", "json"]);
     assert_eq!(output.stdout, b"[]\n");
     let warnings = stderr(&output);
-    assert_eq!((warnings.lines().count(), warnings.matches("broken").count()), (1, 2), "{warnings}");
+    assert_eq!(
+        (warnings.lines().count(), warnings.matches("broken").count()),
+        (1, 2),
+        "{warnings}"
+    );
     bundle.succeed(&["delete", "-f", "broken"]);
     let error = bundle.fail(1, &["list", "-f", "xml"]);
     assert!(error.contains("invalid format option"), "{error}");

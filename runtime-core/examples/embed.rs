@@ -14,9 +14,7 @@ fn main() -> ExitCode {
         eprintln!("usage: embed BUNDLE [STATE_ROOT]");
         return ExitCode::from(2);
     };
-    let root = args
-        .next()
-        .unwrap_or_else(|| "/run/coracle-embed".to_owned());
+    let root = args.next().unwrap_or_else(|| "/run/coracle-embed".to_owned());
     match run(&bundle, &root) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -59,10 +59,7 @@ impl ErrorKind {
 }
 
 /// A failure of the library. See the [module](self) for what it carries.
-#[allow(
-    clippy::error_impl_error,
-    reason = "it is the one error of the crate: coracle::Error"
-)]
+#[allow(clippy::error_impl_error, reason = "it is the one error of the crate: coracle::Error")]
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]

@@ -37,10 +37,8 @@ impl FromStr for ContainerId {
         } else {
             return Ok(Self(name.to_owned()));
         };
-        Err(
-            Error::new(ErrorKind::InvalidId, format!("{fault}: {name:?}"))
-                .with_hint("use letters, digits and any of _ + . -"),
-        )
+        Err(Error::new(ErrorKind::InvalidId, format!("{fault}: {name:?}"))
+            .with_hint("use letters, digits and any of _ + . -"))
     }
 }
 

@@ -40,9 +40,7 @@ fn is_own(maps: &[IdMapping], own: u32) -> bool {
 }
 
 fn lines(maps: &[IdMapping]) -> String {
-    maps.iter()
-        .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))
-        .collect()
+    maps.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect()
 }
 
 fn write(pid: i32, file: &str, content: &str) -> Result<()> {
@@ -67,11 +65,9 @@ fn run(program: &str, pid: i32, maps: &[IdMapping], field: &str) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(
-        Error::new(ErrorKind::Denied, format!("{program} failed: {said}"))
-            .with_field(field)
-            .with_hint("the ranges must be granted in /etc/subuid and /etc/subgid"),
-    )
+    Err(Error::new(ErrorKind::Denied, format!("{program} failed: {said}"))
+        .with_field(field)
+        .with_hint("the ranges must be granted in /etc/subuid and /etc/subgid"))
 }
 
 #[cfg(test)]
@@ -80,24 +76,13 @@ mod tests {
 
     #[test]
     fn lines_are_what_the_kernel_reads() {
-        let map = |container_id, host_id, size| IdMapping {
-            container_id,
-            host_id,
-            size,
-        };
-        assert_eq!(
-            lines(&[map(0, 1000, 1), map(1, 5000, 10)]),
-            "0 1000 1\n1 5000 10\n"
-        );
+        let map = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        assert_eq!(lines(&[map(0, 1000, 1), map(1, 5000, 10)]), "0 1000 1\n1 5000 10\n");
     }
 
     #[test]
     fn only_a_map_of_the_own_id_needs_no_program() {
-        let map = |host_id, size| IdMapping {
-            container_id: 0,
-            host_id,
-            size,
-        };
+        let map = |host_id, size| IdMapping { container_id: 0, host_id, size };
         assert!(is_own(&[map(1000, 1)], 1000));
         assert!(!is_own(&[map(1000, 2)], 1000));
         assert!(!is_own(&[map(1000, 1), map(5, 1)], 1000));

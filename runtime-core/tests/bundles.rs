@@ -17,10 +17,7 @@ fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
         .expect("tests/bundles")
         .map(|entry| entry.expect("an entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     files.sort();
     assert!(files.len() >= 125, "only {} files", files.len());
@@ -28,8 +25,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 fn is_process(path: &Path) -> bool {
-    path.file_stem()
-        .is_some_and(|stem| stem.to_string_lossy().ends_with("-process"))
+    path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("-process"))
 }
 
 #[test]
@@ -144,43 +140,21 @@ fn the_oci_spec_crate_agrees() {
             assert_eq!(their.destination(), &our.destination, "{name}");
             assert_eq!(their.typ(), &our.kind, "{name}");
             assert_eq!(their.source(), &our.source, "{name}");
-            assert_eq!(
-                their.options().as_deref().unwrap_or_default(),
-                our.options,
-                "{name}"
-            );
+            assert_eq!(their.options().as_deref().unwrap_or_default(), our.options, "{name}");
         }
         let (their, our) = (theirs.process().as_ref(), ours.process.as_ref());
         let (their, our) = (their.expect("a process"), our.expect("a process"));
-        assert_eq!(
-            their.args().as_deref().unwrap_or_default(),
-            our.args,
-            "{name}"
-        );
-        assert_eq!(
-            their.env().as_deref().unwrap_or_default(),
-            our.env,
-            "{name}"
-        );
+        assert_eq!(their.args().as_deref().unwrap_or_default(), our.args, "{name}");
+        assert_eq!(their.env().as_deref().unwrap_or_default(), our.env, "{name}");
         assert_eq!(their.cwd(), &our.cwd, "{name}");
         assert_eq!(their.user().uid(), our.user.uid, "{name}");
         assert_eq!(their.user().umask(), our.user.umask, "{name}");
-        let rlimits: Vec<(u64, u64)> = their
-            .rlimits()
-            .iter()
-            .flatten()
-            .map(|rlimit| (rlimit.soft(), rlimit.hard()))
-            .collect();
-        let own: Vec<(u64, u64)> = our
-            .rlimits
-            .iter()
-            .map(|rlimit| (rlimit.soft, rlimit.hard))
-            .collect();
+        let rlimits: Vec<(u64, u64)> =
+            their.rlimits().iter().flatten().map(|rlimit| (rlimit.soft(), rlimit.hard())).collect();
+        let own: Vec<(u64, u64)> =
+            our.rlimits.iter().map(|rlimit| (rlimit.soft, rlimit.hard)).collect();
         assert_eq!(rlimits, own, "{name}");
         assert_eq!(Spec::try_from(&theirs).expect("converts"), ours, "{name}");
     }
-    println!(
-        "oci-spec refuses {} of the files: {refused:?}",
-        refused.len()
-    );
+    println!("oci-spec refuses {} of the files: {refused:?}", refused.len());
 }

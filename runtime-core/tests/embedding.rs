@@ -76,10 +76,7 @@ struct Snapshot {
 impl Snapshot {
     /// Part by part; the environment is not printed.
     fn assert_same(&self, now: &Self) {
-        assert!(
-            self.environment == now.environment,
-            "the environment has changed"
-        );
+        assert!(self.environment == now.environment, "the environment has changed");
         assert_eq!(self.directory, now.directory);
         assert_eq!(self.umask, now.umask);
         assert_eq!(self.status, now.status);
@@ -104,23 +101,10 @@ fn links(directory: &str) -> BTreeMap<String, PathBuf> {
 
 fn snapshot() -> Snapshot {
     let status = fs::read_to_string("/proc/self/status").expect("status");
-    let keep = [
-        "Uid",
-        "Gid",
-        "Groups",
-        "SigBlk",
-        "SigIgn",
-        "SigCgt",
-        "Cap",
-        "NoNewPrivs",
-        "Seccomp",
-    ];
+    let keep =
+        ["Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "Cap", "NoNewPrivs", "Seccomp"];
     let line = |name: &str| {
-        status
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_default()
-            .to_owned()
+        status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
     };
     Snapshot {
         directory: std::env::current_dir().expect("cwd"),
@@ -140,21 +124,12 @@ fn snapshot() -> Snapshot {
 
 /// Standard streams that the payload may use.
 fn null() -> OwnedFd {
-    fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-        .expect("null")
-        .into()
+    fs::OpenOptions::new().read(true).write(true).open("/dev/null").expect("null").into()
 }
 
 fn quiet() -> CreateOptions {
     let mut options = CreateOptions::default();
-    options.stdio = coracle::Stdio::Fds {
-        stdin: null(),
-        stdout: null(),
-        stderr: null(),
-    };
+    options.stdio = coracle::Stdio::Fds { stdin: null(), stdout: null(), stderr: null() };
     options
 }
 
@@ -176,10 +151,8 @@ fn eight_threads_make_containers_and_the_caller_stays_as_it_is() {
         for thread in 0..8 {
             let (runtime, barrier, directory) = (&runtime, &barrier, directory.path());
             scope.spawn(move || {
-                let bundle = bundle(
-                    &directory.join(thread.to_string()),
-                    &["busybox", "sleep", "60"],
-                );
+                let bundle =
+                    bundle(&directory.join(thread.to_string()), &["busybox", "sleep", "60"]);
                 barrier.wait();
                 for round in 0..4 {
                     one_life(runtime, &format!("embedding-{thread}-{round}"), &bundle);
@@ -217,19 +190,9 @@ fn a_failed_create_leaves_nothing() {
     let runtime = Runtime::new(directory.path().join("state"));
     let bundle = bundle(&directory.path().join("bundle"), &["no-such-program"]);
     let id = "embedding-missing".parse().expect("id");
-    let error = runtime
-        .create(&id, &bundle, &quiet())
-        .expect_err("missing program");
+    let error = runtime.create(&id, &bundle, &quiet()).expect_err("missing program");
     assert_eq!(error.kind(), ErrorKind::Executable);
-    assert!(
-        error
-            .to_string()
-            .contains("executable file not found in $PATH"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("executable file not found in $PATH"), "{error}");
     assert!(runtime.list().expect("list").is_empty());
-    assert_eq!(
-        runtime.load(&id).expect_err("gone").kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(runtime.load(&id).expect_err("gone").kind(), ErrorKind::NotFound);
 }

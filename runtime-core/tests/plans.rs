@@ -18,12 +18,7 @@ use coracle::plan::{Plan, PlanOptions};
 use coracle::spec::Spec;
 use coracle::{ErrorKind, Result};
 
-const HOSTS: [&str; 4] = [
-    "hybrid-root",
-    "v2-root",
-    "v2-rootless",
-    "v2-in-user-namespace",
-];
+const HOSTS: [&str; 4] = ["hybrid-root", "v2-root", "v2-rootless", "v2-in-user-namespace"];
 
 const BUNDLES: [&str; 17] = [
     "docker-default",
@@ -50,10 +45,7 @@ fn tests() -> PathBuf {
 }
 
 fn host(name: &str) -> Host {
-    let path = tests()
-        .join("plans/hosts")
-        .join(name)
-        .with_extension("json");
+    let path = tests().join("plans/hosts").join(name).with_extension("json");
     let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -79,9 +71,7 @@ fn plans_are_as_recorded() {
                 Ok(plan) => plan.to_string(),
                 Err(error) => format!("error: {error}\n"),
             };
-            let golden = tests()
-                .join("plans")
-                .join(format!("{bundle}@{host_name}.txt"));
+            let golden = tests().join("plans").join(format!("{bundle}@{host_name}.txt"));
             if update {
                 fs::write(&golden, &text).expect("writable");
             } else if fs::read_to_string(&golden).ok().as_ref() != Some(&text) {
@@ -101,20 +91,13 @@ fn every_bundle_compiles_for_root() {
         let host = host(host_name);
         for entry in fs::read_dir(tests().join("bundles")).expect("tests/bundles") {
             let path = entry.expect("an entry").path();
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if path.extension().is_none_or(|end| end != "json") || name.ends_with("-process") {
                 continue;
             }
             match compile(&path, &host) {
                 Ok(plan) => {
-                    assert_eq!(
-                        Ok(plan),
-                        compile(&path, &host).map_err(|error| error.to_string())
-                    );
+                    assert_eq!(Ok(plan), compile(&path, &host).map_err(|error| error.to_string()));
                 }
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");

@@ -46,78 +46,28 @@ fn the_minimal_configuration_is_accepted() {
 fn bad_values_are_refused_with_their_field() {
     let range = |container: u32, host: u32, size: u32| json!([{"containerID": container, "hostID": host, "size": size}]);
     let rows: Vec<(&str, Value, &str, &str)> = vec![
-        (
-            "/ociVersion",
-            json!(1),
-            "ociVersion",
-            "invalid type: integer `1`, expected a string",
-        ),
-        (
-            "/ociVersion",
-            json!("1.0"),
-            "ociVersion",
-            "not a semantic version",
-        ),
+        ("/ociVersion", json!(1), "ociVersion", "invalid type: integer `1`, expected a string"),
+        ("/ociVersion", json!("1.0"), "ociVersion", "not a semantic version"),
         ("/ociVersion", json!("9.0.0"), "ociVersion", "version 9.0.0"),
         ("/root", json!({}), "root.path", "required, but missing"),
         ("/root", json!([]), "root", "expected an object"),
         ("/root/path", json!(""), "root.path", "is empty"),
-        (
-            "/root/readonly",
-            json!("yes"),
-            "root.readonly",
-            "expected a boolean",
-        ),
-        (
-            "/process/cwd",
-            json!("tmp"),
-            "process.cwd",
-            "\"tmp\" is not an absolute path",
-        ),
-        (
-            "/process/cwd",
-            json!(null),
-            "process.cwd",
-            "required, but missing",
-        ),
+        ("/root/readonly", json!("yes"), "root.readonly", "expected a boolean"),
+        ("/process/cwd", json!("tmp"), "process.cwd", "\"tmp\" is not an absolute path"),
+        ("/process/cwd", json!(null), "process.cwd", "required, but missing"),
         ("/process/args", json!([]), "process.args", "at least one"),
-        (
-            "/process/args",
-            json!([1]),
-            "process.args[0]",
-            "expected a string",
-        ),
+        ("/process/args", json!([1]), "process.args[0]", "expected a string"),
         ("/process/args", json!([""]), "process.args[0]", "is empty"),
-        (
-            "/process/user",
-            json!({"uid": u32::MAX}),
-            "process.user.uid",
-            "not a valid id",
-        ),
-        (
-            "/process/user",
-            json!({"uid": -1}),
-            "process.user.uid",
-            "invalid value: integer `-1`",
-        ),
-        (
-            "/process/user",
-            json!({"gid": 1.5}),
-            "process.user.gid",
-            "floating point",
-        ),
+        ("/process/user", json!({"uid": u32::MAX}), "process.user.uid", "not a valid id"),
+        ("/process/user", json!({"uid": -1}), "process.user.uid", "invalid value: integer `-1`"),
+        ("/process/user", json!({"gid": 1.5}), "process.user.gid", "floating point"),
         (
             "/process/user",
             json!({"additionalGids": [1, u32::MAX]}),
             "process.user.additionalGids[1]",
             "not a valid id",
         ),
-        (
-            "/process/user",
-            json!({"umask": 512}),
-            "process.user.umask",
-            "above 0777",
-        ),
+        ("/process/user", json!({"umask": 512}), "process.user.umask", "above 0777"),
         (
             "/process/rlimits",
             json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}]),
@@ -142,12 +92,7 @@ fn bad_values_are_refused_with_their_field() {
             "process.rlimits[0].hard",
             "required, but missing",
         ),
-        (
-            "/process/oomScoreAdj",
-            json!(1001),
-            "process.oomScoreAdj",
-            "outside",
-        ),
+        ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj", "outside"),
         (
             "/process/capabilities",
             json!({"bounding": "CAP_KILL"}),
@@ -172,36 +117,11 @@ fn bad_values_are_refused_with_their_field() {
             "process.consoleSize.height",
             "invalid value",
         ),
-        (
-            "/hostname",
-            json!("box"),
-            "hostname",
-            "needs a uts namespace",
-        ),
-        (
-            "/domainname",
-            json!("box"),
-            "domainname",
-            "needs a uts namespace",
-        ),
-        (
-            "/annotations",
-            json!({"": "x"}),
-            "annotations",
-            "a key is empty",
-        ),
-        (
-            "/annotations",
-            json!({"a": 1}),
-            "annotations.a",
-            "expected a string",
-        ),
-        (
-            "/mounts",
-            json!([{"type": "tmpfs"}]),
-            "mounts[0].destination",
-            "required, but missing",
-        ),
+        ("/hostname", json!("box"), "hostname", "needs a uts namespace"),
+        ("/domainname", json!("box"), "domainname", "needs a uts namespace"),
+        ("/annotations", json!({"": "x"}), "annotations", "a key is empty"),
+        ("/annotations", json!({"a": 1}), "annotations.a", "expected a string"),
+        ("/mounts", json!([{"type": "tmpfs"}]), "mounts[0].destination", "required, but missing"),
         (
             "/mounts",
             json!([{"destination": "/a", "type": "bind"}]),
@@ -244,24 +164,9 @@ fn bad_values_are_refused_with_their_field() {
             "linux.namespaces[0].path",
             "not an absolute path",
         ),
-        (
-            "/linux/namespaces",
-            json!([{"type": "user"}]),
-            "linux.uidMappings",
-            "needs a mapping",
-        ),
-        (
-            "/linux/uidMappings",
-            range(0, 1, 1),
-            "linux.uidMappings",
-            "needs a user namespace",
-        ),
-        (
-            "/linux/uidMappings",
-            range(0, 1, 0),
-            "linux.uidMappings[0].size",
-            "is zero",
-        ),
+        ("/linux/namespaces", json!([{"type": "user"}]), "linux.uidMappings", "needs a mapping"),
+        ("/linux/uidMappings", range(0, 1, 1), "linux.uidMappings", "needs a user namespace"),
+        ("/linux/uidMappings", range(0, 1, 0), "linux.uidMappings[0].size", "is zero"),
         (
             "/linux/gidMappings",
             range(0, u32::MAX - 1, 2),
@@ -322,18 +227,8 @@ fn bad_values_are_refused_with_their_field() {
             "linux.timeOffsets",
             "needs a time namespace",
         ),
-        (
-            "/linux/netDevices",
-            json!({"eth0": {}}),
-            "linux.netDevices",
-            "needs a network namespace",
-        ),
-        (
-            "/linux/cgroupsPath",
-            json!("/a/../../b"),
-            "linux.cgroupsPath",
-            "..",
-        ),
+        ("/linux/netDevices", json!({"eth0": {}}), "linux.netDevices", "needs a network namespace"),
+        ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath", ".."),
         (
             "/linux/seccomp",
             json!({"syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}),
@@ -358,17 +253,10 @@ fn bad_values_are_refused_with_their_field() {
         let error = refusal(&text);
         assert_eq!(error.field(), Some(field), "{text}: {error}");
         assert!(error.to_string().contains(words), "{error}");
-        let Position { line, column } = error
-            .position()
-            .unwrap_or_else(|| panic!("{error}: no place"));
-        let found = text
-            .lines()
-            .nth(line - 1)
-            .and_then(|line| line.get(column - 1..));
-        assert!(
-            found.is_some_and(|rest| !rest.is_empty()),
-            "{error}: nothing there in\n{text}"
-        );
+        let Position { line, column } =
+            error.position().unwrap_or_else(|| panic!("{error}: no place"));
+        let found = text.lines().nth(line - 1).and_then(|line| line.get(column - 1..));
+        assert!(found.is_some_and(|rest| !rest.is_empty()), "{error}: nothing there in\n{text}");
     }
 }
 
@@ -377,12 +265,7 @@ fn bad_values_are_refused_with_their_field() {
 fn the_place_is_exact() {
     let head = "{\n  \"ociVersion\": \"1.2.1\",\n  \"root\": {\"path\": \"r\"},\n  \"process\": {\"cwd\": \"/\", \"args\": [\"a\"]";
     let rows = [
-        (
-            ", \"user\": {\"uid\": \"x\"}}}",
-            Some("process.user.uid"),
-            4,
-            58,
-        ),
+        (", \"user\": {\"uid\": \"x\"}}}", Some("process.user.uid"), 4, 58),
         (", \"terminal\": 3}}", Some("process.terminal"), 4, 54),
         (
             "},\n \"mounts\": [{\"destination\": \"/a\"},\n {\"type\": \"b\"}]}",
@@ -405,19 +288,11 @@ fn the_place_is_exact() {
         let text = format!("{head}{tail}");
         let error = refusal(&text);
         assert_eq!(error.field(), field, "{error}");
-        assert_eq!(
-            error.position(),
-            Some(Position { line, column }),
-            "{error}\n{text}"
-        );
+        assert_eq!(error.position(), Some(Position { line, column }), "{error}\n{text}");
     }
     let mut bytes = format!("{head}}}\n}}").into_bytes();
     let at = bytes.iter().position(|byte| *byte == b'r').expect("an r");
     bytes[at] = 0xff;
     let error = Spec::parse(&bytes).expect_err("invalid UTF-8");
-    assert_eq!(
-        error.position(),
-        Some(Position { line: 2, column: 9 }),
-        "{error}"
-    );
+    assert_eq!(error.position(), Some(Position { line: 2, column: 9 }), "{error}");
 }

@@ -1,10 +1,6 @@
 //! How configurations are read: what is refused as a whole, what is lenient, and that nothing panics.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -42,11 +38,7 @@ fn refusal(text: &str) -> Error {
 fn other_platforms_are_named() {
     let text = r#"{"ociVersion": "1.2.1", "process": {"cwd": "C:\\", "args": ["x"]}, "windows": {"layerFolders": ["a"]}}"#;
     let error = refusal(text);
-    assert_eq!(
-        (error.kind(), error.field()),
-        (ErrorKind::Unsupported, Some("windows")),
-        "{error}"
-    );
+    assert_eq!((error.kind(), error.field()), (ErrorKind::Unsupported, Some("windows")), "{error}");
     let text = with("/vm", json!({"kernel": {"path": "/k"}}));
     Spec::parse(text.as_bytes()).expect("a linux section is there as well");
 }
@@ -63,35 +55,17 @@ fn what_is_lenient() {
     let loaded = Spec::parse(text.as_bytes()).expect("accepted");
     let warning = "ignoring unknown or unavailable capabilities: [CAP_NEW cap_kill]";
     assert_eq!(loaded.warnings, [warning]);
-    let capabilities = loaded
-        .value
-        .process
-        .expect("a process")
-        .capabilities
-        .expect("capabilities");
-    assert_eq!(
-        (capabilities.bounding.bits, capabilities.effective.bits),
-        (1 << 5, 0)
-    );
+    let capabilities = loaded.value.process.expect("a process").capabilities.expect("capabilities");
+    assert_eq!((capabilities.bounding.bits, capabilities.effective.bits), (1 << 5, 0));
 
-    let text = with(
-        "/mounts",
-        json!([{"destination": "data", "type": "tmpfs", "source": ""}]),
-    );
+    let text = with("/mounts", json!([{"destination": "data", "type": "tmpfs", "source": ""}]));
     let loaded = Spec::parse(text.as_bytes()).expect("accepted");
     assert_eq!(loaded.value.mounts[0].destination, Path::new("/data"));
     assert_eq!(loaded.value.mounts[0].source, None);
     assert_eq!(loaded.warnings.len(), 1);
 
     let twice = r#"{"ociVersion": "1.0.0", "root": {"path": "a"}, "root": {"path": "b"}, "ROOT": {"path": "c"}}"#;
-    assert_eq!(
-        Spec::parse(twice.as_bytes())
-            .expect("accepted")
-            .value
-            .root
-            .path,
-        Path::new("c")
-    );
+    assert_eq!(Spec::parse(twice.as_bytes()).expect("accepted").value.root.path, Path::new("c"));
 }
 
 #[test]
@@ -123,10 +97,7 @@ fn only_regular_files_are_read_and_nothing_blocks() {
     for (path, words) in rows {
         let error = Spec::load(&path).expect_err("refused");
         assert!(error.to_string().contains(words), "{error}");
-        assert!(
-            error.to_string().contains(&path.display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) struct Tree {
 impl Tree {
     pub(super) fn open(base: &Path) -> Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = openat(AT_FDCWD, base, flags, Mode::empty()).attempt_on("open the cgroup root", base)?;
+        let fd = openat(AT_FDCWD, base, flags, Mode::empty())
+            .attempt_on("open the cgroup root", base)?;
         Ok(Self { base: fd, path: base.to_owned() })
     }
 

@@ -173,9 +173,7 @@ impl Gates for CreateGates<'_> {
             [("prestart", &hooks.prestart), ("createRuntime", &hooks.create_runtime)]
         {
             let environment = Environment { kind, state: state.as_bytes(), bundle: self.bundle };
-            environment.run(list, &mut |pid, pidfd| {
-                self.journal.note_hook(pid, pidfd)
-            })?;
+            environment.run(list, &mut |pid, pidfd| self.journal.note_hook(pid, pidfd))?;
         }
         Ok(())
     }

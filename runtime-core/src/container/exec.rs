@@ -172,7 +172,11 @@ impl Container {
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &opened.slots)?;
         // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.
-        let late = if plan.enters_cgroup_late() || self.status()? == Status::Paused { cgroup.as_deref() } else { None };
+        let late = if plan.enters_cgroup_late() || self.status()? == Status::Paused {
+            cgroup.as_deref()
+        } else {
+            None
+        };
         let early = if late.is_none() { cgroup.as_deref() } else { None };
         let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
         drop((theirs, opened.slots));
@@ -190,9 +194,8 @@ impl Container {
     fn or_gone(&self, error: Error) -> Error {
         let silent = error.errno().is_none() && error.kind() == ErrorKind::System;
         let suspect = silent || error.errno() == Some(libc::ESRCH);
-        let ends = |init: &OwnedFd| {
-            pidfd::ended_within(init.as_fd(), Some(ENDING)).unwrap_or(false)
-        };
+        let ends =
+            |init: &OwnedFd| pidfd::ended_within(init.as_fd(), Some(ENDING)).unwrap_or(false);
         match self.record().map(|record| record.init.open()) {
             Ok(None) => self.not_running(),
             Ok(Some(init)) if suspect && ends(&init) => self.not_running(),

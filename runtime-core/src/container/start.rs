@@ -81,7 +81,8 @@ impl Container {
             Err(errno) => return Err(errno).attempt("connect to the init program"),
         }
         directory.unlink(START_SOCKET)?;
-        self.await_execution(record, connection.as_fd()).context(format!("start container {}", self.id))
+        self.await_execution(record, connection.as_fd())
+            .context(format!("start container {}", self.id))
     }
 
     /// Waits until the init program has become the payload, or has failed or ended before.

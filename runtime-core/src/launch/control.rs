@@ -32,11 +32,7 @@ impl Message {
     /// Reads a message; `None` for bytes that are none.
     pub(crate) fn decode(bytes: &[u8], fd: Option<OwnedFd>) -> Option<Self> {
         let (report, text) = Report::from_bytes(bytes)?;
-        Some(Self {
-            report,
-            text: String::from_utf8_lossy(text).into_owned(),
-            fd,
-        })
+        Some(Self { report, text: String::from_utf8_lossy(text).into_owned(), fd })
     }
 }
 
@@ -46,13 +42,9 @@ impl Control {
     /// # Errors
     /// The failure of socketpair.
     pub(crate) fn pair() -> Result<(Self, OwnedFd)> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .attempt("make a pair of sockets")?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .attempt("make a pair of sockets")?;
         Ok((Self(ours), theirs))
     }
 
@@ -108,10 +100,7 @@ impl Control {
         let bytes = buffer.get(..length).unwrap_or_default();
         let message = Message::decode(bytes, fds.into_iter().next());
         message.map(Some).ok_or_else(|| {
-            Error::new(
-                ErrorKind::System,
-                "the init program sent a malformed report",
-            )
+            Error::new(ErrorKind::System, "the init program sent a malformed report")
         })
     }
 

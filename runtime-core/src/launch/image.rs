@@ -82,10 +82,6 @@ fn unnamed(directory: &Path) -> Result<OwnedFd> {
     let mut file = File::from(fd);
     file.write_all(INIT).attempt("write the init program")?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    open(
-        path.as_str(),
-        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
-    .attempt("reopen the init program")
+    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .attempt("reopen the init program")
 }

@@ -47,10 +47,7 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
         let message = format!("more than {MAX_SLOTS} mounts and namespaces");
         return Err(Error::new(ErrorKind::Unsupported, message).with_field("mounts"));
     }
-    let mut opened = Opened {
-        slots: Vec::with_capacity(plan.sources.len()),
-        hook_output: None,
-    };
+    let mut opened = Opened { slots: Vec::with_capacity(plan.sources.len()), hook_output: None };
     for (source, origin) in &plan.sources {
         let fd = open_one(source, resolver, &mut opened.hook_output)
             .map_err(|error| origin.blame(error))?;

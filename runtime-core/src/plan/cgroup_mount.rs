@@ -19,17 +19,10 @@ pub(super) fn gather(
     options: &Options<'_>,
     origin: &Origin,
 ) -> Result<Vec<Planned>> {
-    let view = View {
-        setting,
-        mount,
-        options,
-        origin,
-    };
+    let view = View { setting, mount, options, origin };
     match draft.host.cgroups.clone() {
-        None => Err(
-            Error::new(ErrorKind::Unsupported, "the host has no cgroup file system")
-                .with_field(origin.to_string()),
-        ),
+        None => Err(Error::new(ErrorKind::Unsupported, "the host has no cgroup file system")
+            .with_field(origin.to_string())),
         Some(Cgroups::V2) => Ok(vec![view.unified(draft)?]),
         Some(Cgroups::V1(_)) if !draft.host.is_privileged() => Ok(vec![view.host(draft)?]),
         Some(Cgroups::V1(hierarchies)) => view.hierarchies(draft, &hierarchies),
@@ -53,11 +46,7 @@ impl View<'_> {
 
     /// Version 2: the one hierarchy, from the root of the cgroup namespace.
     fn unified(&self, draft: &mut Draft<'_>) -> Result<Planned> {
-        let otherwise = if self.setting.is_confined(draft) {
-            HOST
-        } else {
-            ""
-        };
+        let otherwise = if self.setting.is_confined(draft) { HOST } else { "" };
         let settings = ("cgroup2", self.options.data.as_slice(), otherwise);
         let make = new_filesystem(self.mount, self.options, settings, self.origin)?;
         let mut attachment = attach(self.mount, draft.make(), Some(make), self.origin)?;
@@ -79,16 +68,10 @@ impl View<'_> {
     /// Version 1: a tmpfs with a directory for each hierarchy and the links of joint ones.
     fn hierarchies(&self, draft: &mut Draft<'_>, names: &[String]) -> Result<Vec<Planned>> {
         let writable = Options {
-            own: super::mount_options::Change {
-                set: self.options.own.set & !RDONLY,
-                clear: 0,
-            },
+            own: super::mount_options::Change { set: self.options.own.set & !RDONLY, clear: 0 },
             ..self.options.clone()
         };
-        let tmpfs = Mount {
-            source: Some("tmpfs".into()),
-            ..self.mount.clone()
-        };
+        let tmpfs = Mount { source: Some("tmpfs".into()), ..self.mount.clone() };
         let settings: (&str, &[&str], &str) = ("tmpfs", &["mode=755"], "");
         let make = new_filesystem(&tmpfs, &writable, settings, self.origin)?;
         let top = attach(self.mount, draft.make(), Some(make), self.origin)?;
@@ -107,12 +90,7 @@ impl View<'_> {
         }
         if self.options.own.set & RDONLY != 0 {
             let target = inner_path(&self.mount.destination, self.origin)?;
-            let action = Action::Reattribute {
-                target,
-                set: RDONLY,
-                clear: 0,
-                recursive: false,
-            };
+            let action = Action::Reattribute { target, set: RDONLY, clear: 0, recursive: false };
             planned.push((action, self.origin.clone()));
         }
         Ok(planned)
@@ -136,9 +114,7 @@ impl View<'_> {
             let make = new_filesystem(&mount, self.options, ("cgroup", &flags, ""), self.origin)?;
             return Ok(self.finish(attach(&mount, draft.make(), Some(make), self.origin)?));
         }
-        let source = Source::Cgroup {
-            hierarchy: name.to_owned(),
-        };
+        let source = Source::Cgroup { hierarchy: name.to_owned() };
         let tree = draft.receive(source, self.origin.clone());
         let mut attachment = attach(&mount, tree, None, self.origin)?;
         attachment.set = self.options.attributes();

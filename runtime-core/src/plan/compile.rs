@@ -99,22 +99,11 @@ impl Plan {
             memory_policy: container.memory_policy,
         };
         scheduling::write_affinity(process, Moment::Outside, &mut draft)?;
-        draft.push(
-            &Step::Gate {
-                gate: Gate::Mapped as u32,
-            },
-            Origin::None,
-        );
+        draft.push(&Step::Gate { gate: Gate::Mapped as u32 }, Origin::None);
         scheduling::write_affinity(process, Moment::Inside, &mut draft)?;
         let kinds = u32::try_from(container.namespaces).unwrap_or(0);
         if kinds != 0 {
-            draft.push(
-                &Step::Join {
-                    namespace: draft.slot(init),
-                    kinds,
-                },
-                Origin::None,
-            );
+            draft.push(&Step::Join { namespace: draft.slot(init), kinds }, Origin::None);
         }
         if has(NamespaceKind::User) {
             let (uid, gid) = container.id_maps.map_or((0, 0), IdMaps::identity);
@@ -196,11 +185,7 @@ impl<'a> Parts<'a> {
         let linux = &spec.linux;
         let namespaces = Namespaces::gather(linux, draft)?;
         let root = RootTree::gather(&options.bundle.join(&spec.root.path), draft)?;
-        let setting = Setting {
-            spec,
-            bundle: &options.bundle,
-            namespaces: &namespaces,
-        };
+        let setting = Setting { spec, bundle: &options.bundle, namespaces: &namespaces };
         let mut planned = mounts::gather(setting, draft)?;
         planned.extend(devices::gather(setting, draft)?);
         let null = if linux.masked_paths.is_empty() {
@@ -214,15 +199,7 @@ impl<'a> Parts<'a> {
             !spec.hooks.create_container.is_empty() || !spec.hooks.start_container.is_empty();
         let output = inside.then(|| draft.receive(Source::HookOutput, Origin::None));
         let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
-        Ok(Self {
-            namespaces,
-            root,
-            planned,
-            null,
-            listener,
-            output,
-            seccomp,
-        })
+        Ok(Self { namespaces, root, planned, null, listener, output, seccomp })
     }
 
     fn write(
@@ -247,12 +224,7 @@ impl<'a> Parts<'a> {
         };
         self.namespaces.write(draft);
         self.write_mounts(spec, options, draft);
-        draft.push(
-            &Step::Gate {
-                gate: Gate::Mounted as u32,
-            },
-            Origin::None,
-        );
+        draft.push(&Step::Gate { gate: Gate::Mounted as u32 }, Origin::None);
         let creating = document("creating");
         self.write_hooks(
             draft,
@@ -269,33 +241,18 @@ impl<'a> Parts<'a> {
         payload.write_settings(draft)?;
         self.write_start(draft);
         let created = document("created");
-        self.write_hooks(
-            draft,
-            ("hooks.startContainer", &spec.hooks.start_container),
-            &created,
-        )?;
+        self.write_hooks(draft, ("hooks.startContainer", &spec.hooks.start_container), &created)?;
         payload.write_execution(draft)
     }
 
     fn write_mounts(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
-        let setting = Setting {
-            spec,
-            bundle: &options.bundle,
-            namespaces: &self.namespaces,
-        };
-        let null = self
-            .null
-            .as_ref()
-            .map(|(tree, make)| (*tree, make.as_ref()));
+        let setting = Setting { spec, bundle: &options.bundle, namespaces: &self.namespaces };
+        let null = self.null.as_ref().map(|(tree, make)| (*tree, make.as_ref()));
         mounts::write(setting, draft, (&self.root, null), &self.planned);
     }
 
     fn write_start(&self, draft: &mut Draft<'_>) {
-        let keep: Vec<u32> = self
-            .output
-            .map(|output| draft.slot(output).0)
-            .into_iter()
-            .collect();
+        let keep: Vec<u32> = self.output.map(|output| draft.slot(output).0).into_iter().collect();
         let keep = numbers(&keep);
         let step = Step::AwaitStart {
             listener: draft.slot(self.listener),
@@ -356,14 +313,7 @@ impl<'a> Parts<'a> {
         let wanted = spec.linux.rootfs_propagation;
         let (propagation, recursive) = wanted.map_or((0, false), mount_options::propagation_flags);
         let origin = wanted.map_or(Origin::None, |_| Origin::Field("linux.rootfsPropagation"));
-        draft.push(
-            &Step::Pivot {
-                pivot: !options.no_pivot,
-                propagation,
-                recursive,
-            },
-            origin,
-        );
+        draft.push(&Step::Pivot { pivot: !options.no_pivot, propagation, recursive }, origin);
     }
 
     /// Step 16 and 17: what is set inside the new root.
@@ -374,55 +324,25 @@ impl<'a> Parts<'a> {
         }
         if let Some(name) = &spec.hostname {
             let origin = Origin::Field("hostname");
-            draft.push(
-                &Step::Hostname {
-                    name: &text(name, &origin)?,
-                },
-                origin,
-            );
+            draft.push(&Step::Hostname { name: &text(name, &origin)? }, origin);
         }
         if let Some(name) = &spec.domainname {
             let origin = Origin::Field("domainname");
-            draft.push(
-                &Step::Domainname {
-                    name: &text(name, &origin)?,
-                },
-                origin,
-            );
+            draft.push(&Step::Domainname { name: &text(name, &origin)? }, origin);
         }
         for (name, value) in &spec.linux.sysctl {
             let origin = Origin::Entry("linux.sysctl", name.clone());
             let (key, value) = (text(sysctl::file(name), &origin)?, text(value, &origin)?);
-            draft.push(
-                &Step::Sysctl {
-                    key: &key,
-                    value: &value,
-                },
-                origin,
-            );
+            draft.push(&Step::Sysctl { key: &key, value: &value }, origin);
         }
         for (index, path) in spec.linux.readonly_paths.iter().enumerate() {
             let origin = Origin::Element("linux.readonlyPaths", index);
-            draft.push(
-                &Step::ReadonlyPath {
-                    path: &inner_path(path, &origin)?,
-                },
-                origin,
-            );
+            draft.push(&Step::ReadonlyPath { path: &inner_path(path, &origin)? }, origin);
         }
-        let null = self
-            .null
-            .as_ref()
-            .map_or(Slot::NONE, |(tree, _)| draft.slot(*tree));
+        let null = self.null.as_ref().map_or(Slot::NONE, |(tree, _)| draft.slot(*tree));
         for (index, path) in spec.linux.masked_paths.iter().enumerate() {
             let origin = Origin::Element("linux.maskedPaths", index);
-            draft.push(
-                &Step::MaskPath {
-                    path: &inner_path(path, &origin)?,
-                    null,
-                },
-                origin,
-            );
+            draft.push(&Step::MaskPath { path: &inner_path(path, &origin)?, null }, origin);
         }
         Ok(())
     }

@@ -28,19 +28,12 @@ fn text(text: &CStr) -> Cow<'_, str> {
 }
 
 fn words(list: List<'_>) -> String {
-    list.iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    list.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// `name (a,b)`, or the name alone.
 fn with_options(name: String, options: &[String]) -> String {
-    if options.is_empty() {
-        name
-    } else {
-        format!("{name} ({})", options.join(","))
-    }
+    if options.is_empty() { name } else { format!("{name} ({})", options.join(",")) }
 }
 
 fn attributes(bits: u64) -> Vec<String> {
@@ -54,26 +47,14 @@ fn attributes(bits: u64) -> Vec<String> {
         (attribute::NODIRATIME, "nodiratime"),
         (attribute::NOSYMFOLLOW, "nosymfollow"),
     ];
-    NAMES
-        .iter()
-        .filter(|(bit, _)| bits & bit != 0)
-        .map(|(_, name)| (*name).to_owned())
-        .collect()
+    NAMES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| (*name).to_owned()).collect()
 }
 
 fn change(set: u64, clear: u64, prefix: &str) -> Vec<String> {
-    let set_names = attributes(set)
-        .into_iter()
-        .map(|name| format!("{prefix}{name}"));
+    let set_names = attributes(set).into_iter().map(|name| format!("{prefix}{name}"));
     // What is cleared only to be set anew is not worth a word.
-    let clear = if set & attribute::ATIME != 0 {
-        clear & !attribute::ATIME
-    } else {
-        clear
-    };
-    let cleared = attributes(clear & !set)
-        .into_iter()
-        .map(|name| format!("not {prefix}{name}"));
+    let clear = if set & attribute::ATIME != 0 { clear & !attribute::ATIME } else { clear };
+    let cleared = attributes(clear & !set).into_iter().map(|name| format!("not {prefix}{name}"));
     set_names.chain(cleared).collect()
 }
 
@@ -85,18 +66,13 @@ fn propagation(flags: u64, recursive: bool) -> Option<String> {
         libc::MS_UNBINDABLE => "unbindable",
         _ => return None,
     };
-    Some(if recursive {
-        format!("r{name}")
-    } else {
-        name.to_owned()
-    })
+    Some(if recursive { format!("r{name}") } else { name.to_owned() })
 }
 
 /// The names of the kinds in a mask of `CLONE_NEW*`.
 pub(super) fn kinds(mask: u32) -> String {
-    let names = NamespaceKind::ALL
-        .iter()
-        .filter(|kind| mask & super::namespaces::flag(**kind) != 0);
+    let names =
+        NamespaceKind::ALL.iter().filter(|kind| mask & super::namespaces::flag(**kind) != 0);
     names.map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
 }
 
@@ -105,49 +81,18 @@ fn trees(step: &Step<'_>) -> Option<String> {
         Step::Propagation { propagation: flags } => {
             format!("make all mounts {}", propagation(*flags, true)?)
         }
-        Step::OpenTree {
-            slot,
-            path,
-            recursive,
-        } => {
+        Step::OpenTree { slot, path, recursive } => {
             let below = if *recursive { " and what is below" } else { "" };
-            format!(
-                "copy the mount at {}{below} into slot {}",
-                text(path),
-                slot.0
-            )
+            format!("copy the mount at {}{below} into slot {}", text(path), slot.0)
         }
-        Step::NewFilesystem {
-            slot,
-            kind,
-            options,
-            attributes: bits,
-            otherwise,
-            ..
-        } => {
+        Step::NewFilesystem { slot, kind, options, attributes: bits, otherwise, .. } => {
             let mut all = attributes(*bits);
-            all.extend(
-                options
-                    .iter()
-                    .map(|option| option.to_string_lossy().into_owned()),
-            );
-            let name = format!(
-                "make a file system of type {} in slot {}",
-                text(kind),
-                slot.0
-            );
+            all.extend(options.iter().map(|option| option.to_string_lossy().into_owned()));
+            let name = format!("make a file system of type {} in slot {}", text(kind), slot.0);
             let name = with_options(name, &all);
-            if otherwise.is_empty() {
-                name
-            } else {
-                format!("{name}, or copy {}", text(otherwise))
-            }
+            if otherwise.is_empty() { name } else { format!("{name}, or copy {}", text(otherwise)) }
         }
-        Step::Root {
-            tree,
-            path,
-            propagation: flags,
-        } => {
+        Step::Root { tree, path, propagation: flags } => {
             let flags = propagation(*flags, true).into_iter().collect::<Vec<_>>();
             let name = format!("make slot {} the root file system {}", tree.0, text(path));
             with_options(name, &flags)
@@ -181,17 +126,9 @@ fn placed(step: &Step<'_>) -> Option<String> {
             all.extend(copy.then(|| "content as below".to_owned()));
             with_options(format!("mount slot {} at {}", slot.0, text(target)), &all)
         }
-        Step::Reattribute {
-            target,
-            set,
-            clear,
-            recursive,
-        } => {
+        Step::Reattribute { target, set, clear, recursive } => {
             let prefix = if *recursive { "r" } else { "" };
-            with_options(
-                format!("remount {}", text(target)),
-                &change(*set, *clear, prefix),
-            )
+            with_options(format!("remount {}", text(target)), &change(*set, *clear, prefix))
         }
         _ => return None,
     })
@@ -202,20 +139,9 @@ fn inside(step: &Step<'_>) -> Option<String> {
         Step::Directory { path, mode } => format!("make directory {} ({mode:04o})", text(path)),
         Step::Symlink { target, path } => format!("link {} to {}", text(path), text(target)),
         Step::ReplaceBySymlink { target, path } => {
-            format!(
-                "link {} to {}, in place of what is there",
-                text(path),
-                text(target)
-            )
+            format!("link {} to {}, in place of what is there", text(path), text(target))
         }
-        Step::Device {
-            path,
-            mode,
-            major,
-            minor,
-            uid,
-            gid,
-        } => {
+        Step::Device { path, mode, major, minor, uid, gid } => {
             let kind = match mode & libc::S_IFMT {
                 libc::S_IFBLK => format!("block device {major}:{minor}"),
                 libc::S_IFIFO => "fifo".to_owned(),
@@ -224,19 +150,9 @@ fn inside(step: &Step<'_>) -> Option<String> {
             let mode = mode & 0o7777;
             format!("make {kind} at {} ({mode:04o}, {uid}:{gid})", text(path))
         }
-        Step::Pivot {
-            pivot,
-            propagation: flags,
-            recursive,
-        } => {
-            let how = if *pivot {
-                "change the root"
-            } else {
-                "change the root without pivot"
-            };
-            let flags = propagation(*flags, *recursive)
-                .into_iter()
-                .collect::<Vec<_>>();
+        Step::Pivot { pivot, propagation: flags, recursive } => {
+            let how = if *pivot { "change the root" } else { "change the root without pivot" };
+            let flags = propagation(*flags, *recursive).into_iter().collect::<Vec<_>>();
             with_options(how.to_owned(), &flags)
         }
         Step::Chroot {} => "change the root of this process alone".to_owned(),
@@ -266,15 +182,8 @@ fn flow(step: &Step<'_>) -> Option<String> {
         }
         Step::AwaitStart { peer_uid, .. } => format!("wait for the start by user {peer_uid}"),
         Step::Respawn {} => "go on in a child process, inside the pid namespace".to_owned(),
-        Step::Join {
-            namespace,
-            kinds: mask,
-        } => {
-            format!(
-                "join the namespaces {} of slot {}",
-                kinds(*mask),
-                namespace.0
-            )
+        Step::Join { namespace, kinds: mask } => {
+            format!("join the namespaces {} of slot {}", kinds(*mask), namespace.0)
         }
         Step::Unshare { kinds: mask } => format!("make new namespaces: {}", kinds(*mask)),
         Step::Identity { uid, gid } => {
@@ -284,18 +193,8 @@ fn flow(step: &Step<'_>) -> Option<String> {
             format!("set the clocks: {}", text(lines).trim().replace('\n', ", "))
         }
         Step::Loopback {} => "bring the loopback interface up".to_owned(),
-        Step::RunHook {
-            path,
-            args,
-            timeout_ms,
-            outside,
-            ..
-        } => {
-            let place = if *outside {
-                "with the host's root"
-            } else {
-                "in the container"
-            };
+        Step::RunHook { path, args, timeout_ms, outside, .. } => {
+            let place = if *outside { "with the host's root" } else { "in the container" };
             let mut all = vec![place.to_owned()];
             if *timeout_ms != 0 {
                 all.push(format!("at most {} s", timeout_ms / 1000));
@@ -309,11 +208,7 @@ fn flow(step: &Step<'_>) -> Option<String> {
 
 fn process(step: &Step<'_>) -> Option<String> {
     Some(match step {
-        Step::Stdio {
-            stdin,
-            stdout,
-            stderr,
-        } => {
+        Step::Stdio { stdin, stdout, stderr } => {
             let slot = |slot: &Slot| match *slot {
                 Slot::NONE => "as it is".to_owned(),
                 Slot(number) => format!("slot {number}"),
@@ -321,12 +216,7 @@ fn process(step: &Step<'_>) -> Option<String> {
             let (stdin, stdout, stderr) = (slot(stdin), slot(stdout), slot(stderr));
             format!("set standard input ({stdin}), output ({stdout}) and error ({stderr})")
         }
-        Step::Console {
-            uid,
-            rows,
-            columns,
-            bind,
-        } => {
+        Step::Console { uid, rows, columns, bind } => {
             let mut all = vec![format!("owner {uid}"), format!("{rows}x{columns}")];
             all.extend(bind.then(|| "mounted at /dev/console".to_owned()));
             with_options("open a terminal".to_owned(), &all)
@@ -349,14 +239,8 @@ fn execution(step: &Step<'_>) -> Option<String> {
             format!("find the executable {} in {:?}", text(name), text(path))
         }
         Step::LoadFilter {} => "load the system call filter".to_owned(),
-        Step::Rlimit {
-            resource,
-            soft,
-            hard,
-        } => {
-            let known = RlimitResource::ALL
-                .iter()
-                .find(|one| one.number() == *resource);
+        Step::Rlimit { resource, soft, hard } => {
+            let known = RlimitResource::ALL.iter().find(|one| one.number() == *resource);
             let name = known.map_or("RLIMIT", |one| one.name());
             let value = |value: u64| match value {
                 u64::MAX => "unlimited".to_owned(),
@@ -365,11 +249,7 @@ fn execution(step: &Step<'_>) -> Option<String> {
             format!("set {name} to {}, at most {}", value(*soft), value(*hard))
         }
         Step::Execute { args, env } => {
-            format!(
-                "execute {} with {} environment entries",
-                words(*args),
-                env.len()
-            )
+            format!("execute {} with {} environment entries", words(*args), env.len())
         }
         _ => return None,
     })
@@ -380,46 +260,22 @@ fn credentials(step: &Step<'_>) -> Option<String> {
         let names = CapabilitySet::from_bits(bits).names();
         let short = names.map(|name| name.strip_prefix("CAP_").unwrap_or(name).to_lowercase());
         let names = short.collect::<Vec<_>>().join(",");
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names
-        }
+        if names.is_empty() { "none".to_owned() } else { names }
     };
     Some(match step {
-        Step::User {
-            uid,
-            gid,
-            groups: Numbers(bytes),
-        } => {
-            let groups = Numbers(bytes)
-                .iter()
-                .map(|group| group.to_string())
-                .collect::<Vec<_>>();
+        Step::User { uid, gid, groups: Numbers(bytes) } => {
+            let groups = Numbers(bytes).iter().map(|group| group.to_string()).collect::<Vec<_>>();
             with_options(format!("become {uid}:{gid}"), &groups)
         }
         Step::Bounding { bounding, .. } => {
             format!("bound the capabilities to {}", names(*bounding))
         }
-        Step::Capabilities {
-            effective,
-            permitted,
-            inheritable,
-            ambient,
-            keep_admin,
-            ..
-        } => {
+        Step::Capabilities { effective, permitted, inheritable, ambient, keep_admin, .. } => {
             let mut text = format!("set capabilities: permitted {}", names(*permitted));
-            for (name, set) in [
-                ("effective", effective),
-                ("inheritable", inheritable),
-                ("ambient", ambient),
-            ] {
-                let value = if set == permitted {
-                    "the same".to_owned()
-                } else {
-                    names(*set)
-                };
+            for (name, set) in
+                [("effective", effective), ("inheritable", inheritable), ("ambient", ambient)]
+            {
+                let value = if set == permitted { "the same".to_owned() } else { names(*set) };
                 text.push_str(&format!("; {name} {value}"));
             }
             if *keep_admin {

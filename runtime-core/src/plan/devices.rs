@@ -34,12 +34,7 @@ const MODE: u32 = 0o666;
 /// Plans the devices. Nothing is made in a /dev that is a bind mount: it is somebody else's.
 pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<Planned>> {
     let dev = Path::new("/dev");
-    if setting
-        .spec
-        .mounts
-        .iter()
-        .any(|mount| mount.is_bind() && mount.destination == dev)
-    {
+    if setting.spec.mounts.iter().any(|mount| mount.is_bind() && mount.destination == dev) {
         return Ok(Vec::new());
     }
     let devices = &setting.spec.linux.devices;
@@ -62,12 +57,7 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
     for (index, device) in devices.iter().enumerate() {
         // The container's own pseudoterminals are behind it, and the link to them is made below.
         if device.path != Path::new("/dev/ptmx") {
-            planned.push(plan(
-                setting,
-                draft,
-                device,
-                Origin::Element("linux.devices", index),
-            )?);
+            planned.push(plan(setting, draft, device, Origin::Element("linux.devices", index))?);
         }
     }
     let link = |target: &str, path: &str| -> Result<_> {

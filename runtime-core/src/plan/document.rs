@@ -39,10 +39,7 @@ impl StateDocument {
         } else {
             format!(r#","annotations":{}"#, json!(annotations))
         };
-        Self {
-            head,
-            tail: format!(r#","bundle":{bundle}{annotations}}}"#),
-        }
+        Self { head, tail: format!(r#","bundle":{bundle}{annotations}}}"#) }
     }
 
     /// The document with the pid in place.

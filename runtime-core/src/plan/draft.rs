@@ -88,12 +88,8 @@ impl<'a> Draft<'a> {
 
 /// A string for the kernel; the origin names the field of one that cannot be one.
 pub(super) fn text(value: impl AsRef<OsStr>, origin: &Origin) -> Result<CString> {
-    CString::new(value.as_ref().as_bytes()).map_err(|_| {
-        origin.blame(Error::new(
-            ErrorKind::InvalidSpec,
-            "contains a NUL character",
-        ))
-    })
+    CString::new(value.as_ref().as_bytes())
+        .map_err(|_| origin.blame(Error::new(ErrorKind::InvalidSpec, "contains a NUL character")))
 }
 
 /// A path inside the container, without doubled slashes and `.`: the init program compares prefixes.
@@ -112,8 +108,5 @@ pub(super) fn list<S: AsRef<str>>(values: &[S], origin: &Origin) -> Result<Vec<u
 
 /// The bytes of [`Numbers`](crate::program::Numbers).
 pub(super) fn numbers(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_ne_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_ne_bytes()).collect()
 }

@@ -12,16 +12,10 @@ use crate::spec::IdMapping;
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tree {
-                path,
-                recursive: true,
-            } => {
+            Self::Tree { path, recursive: true } => {
                 write!(f, "the mount at {} and what is below", path.display())
             }
-            Self::Tree {
-                path,
-                recursive: false,
-            } => write!(f, "the mount at {}", path.display()),
+            Self::Tree { path, recursive: false } => write!(f, "the mount at {}", path.display()),
             Self::MappedTree { path, recursive, ids, whole } => {
                 let below = if *recursive { " and what is below" } else { "" };
                 let reach = if *whole { ", all" } else { "" };
@@ -72,18 +66,13 @@ impl Plan {
             settings.push(("cgroup", path.clone()));
         }
         if let Some(resources) = &self.resources {
-            settings.push((
-                "limits",
-                serde_json::to_string(resources).unwrap_or_default(),
-            ));
+            settings.push(("limits", serde_json::to_string(resources).unwrap_or_default()));
         }
         if let Some(score) = self.oom_score_adj {
             settings.push(("OOM score", score.to_string()));
         }
         if let Some(profile) = &self.seccomp {
-            let action = profile
-                .default_action
-                .map_or("none", |action| action.name());
+            let action = profile.default_action.map_or("none", |action| action.name());
             let rules = profile.syscalls.len();
             settings.push(("filter", format!("{rules} rules, by default {action}")));
         }
@@ -143,11 +132,7 @@ impl Serialize for Plan {
         };
         let names = |kinds_mask: u64| -> Vec<String> {
             let names = kinds(mask(kinds_mask));
-            names
-                .split(", ")
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect()
+            names.split(", ").filter(|name| !name.is_empty()).map(str::to_owned).collect()
         };
         let sources: Vec<_> = self
             .sources

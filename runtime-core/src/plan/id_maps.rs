@@ -46,15 +46,8 @@ mod tests {
 
     #[test]
     fn ids_are_translated_or_overflow() {
-        let map = |container_id, host_id, size| IdMapping {
-            container_id,
-            host_id,
-            size,
-        };
-        let maps = IdMaps {
-            uid: vec![map(0, 1000, 1), map(1, 5000, 10)],
-            gid: Vec::new(),
-        };
+        let map = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        let maps = IdMaps { uid: vec![map(0, 1000, 1), map(1, 5000, 10)], gid: Vec::new() };
         assert_eq!(maps.inside(1000), 0);
         assert_eq!(maps.inside(5009), 10);
         assert_eq!(maps.inside(5010), 65_534);

@@ -58,14 +58,7 @@ impl PlanOptions {
     /// The usual choices for a container in a bundle.
     #[must_use]
     pub const fn new(id: ContainerId, bundle: PathBuf) -> Self {
-        Self {
-            id,
-            bundle,
-            no_pivot: false,
-            no_new_keyring: false,
-            listen_fds: 0,
-            preserve_fds: 0,
-        }
+        Self { id, bundle, no_pivot: false, no_new_keyring: false, listen_fds: 0, preserve_fds: 0 }
     }
 }
 

@@ -41,24 +41,15 @@ enum Effect {
 }
 
 const fn set(bits: u64) -> Effect {
-    Effect::Attribute {
-        clear: 0,
-        set: bits,
-    }
+    Effect::Attribute { clear: 0, set: bits }
 }
 
 const fn clear(bits: u64) -> Effect {
-    Effect::Attribute {
-        clear: bits,
-        set: 0,
-    }
+    Effect::Attribute { clear: bits, set: 0 }
 }
 
 const fn atime(mode: u64) -> Effect {
-    Effect::Attribute {
-        clear: ATIME,
-        set: mode,
-    }
+    Effect::Attribute { clear: ATIME, set: mode }
 }
 
 /// The attributes; each exists with an `r` in front as well, for the whole tree.
@@ -110,9 +101,7 @@ const OTHERS: &[(&str, Effect)] = &[
 pub(crate) fn names() -> impl Iterator<Item = String> {
     let plain = ATTRIBUTES.iter().chain(OTHERS).map(|(name, _)| (*name).to_owned());
     let recursive = ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"));
-    plain
-        .chain(recursive)
-        .chain(Propagation::ALL.iter().map(|kind| kind.name().to_owned()))
+    plain.chain(recursive).chain(Propagation::ALL.iter().map(|kind| kind.name().to_owned()))
 }
 
 /// Attributes to change: first the bits of `clear` go, then those of `set` come.
@@ -188,10 +177,7 @@ impl<'a> Options<'a> {
                 },
                 Some((effect, true)) => options.tree.apply(effect),
                 None if bind => {
-                    return Err(fault(
-                        ErrorKind::InvalidSpec,
-                        "is not an option of a bind mount",
-                    ));
+                    return Err(fault(ErrorKind::InvalidSpec, "is not an option of a bind mount"));
                 }
                 None if !option.is_empty() => options.data.push(option),
                 None => {}
@@ -209,18 +195,12 @@ impl<'a> Options<'a> {
 /// The effect of an option, and whether it is one for the whole tree.
 fn find(option: &str) -> Option<(Effect, bool)> {
     let look = |table: &[(&str, Effect)], name: &str| {
-        table
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, effect)| *effect)
+        table.iter().find(|(known, _)| *known == name).map(|(_, effect)| *effect)
     };
     if let Some(effect) = look(ATTRIBUTES, option).or_else(|| look(OTHERS, option)) {
         return Some((effect, false));
     }
-    option
-        .strip_prefix('r')
-        .and_then(|name| look(ATTRIBUTES, name))
-        .map(|effect| (effect, true))
+    option.strip_prefix('r').and_then(|name| look(ATTRIBUTES, name)).map(|effect| (effect, true))
 }
 
 /// The kernel's flag of a propagation, and whether it is for the whole tree.
@@ -252,44 +232,14 @@ mod tests {
 
     #[test]
     fn later_options_win() {
-        let own = |options: &[&str]| {
-            Options::parse(&mount("tmpfs", options), 0)
-                .expect("valid")
-                .own
-        };
-        assert_eq!(
-            own(&["ro", "rw"]),
-            Change {
-                set: 0,
-                clear: RDONLY
-            }
-        );
-        assert_eq!(
-            own(&["rw", "ro"]),
-            Change {
-                set: RDONLY,
-                clear: 0
-            }
-        );
-        let noatime = Change {
-            set: NOATIME,
-            clear: ATIME,
-        };
+        let own =
+            |options: &[&str]| Options::parse(&mount("tmpfs", options), 0).expect("valid").own;
+        assert_eq!(own(&["ro", "rw"]), Change { set: 0, clear: RDONLY });
+        assert_eq!(own(&["rw", "ro"]), Change { set: RDONLY, clear: 0 });
+        let noatime = Change { set: NOATIME, clear: ATIME };
         assert_eq!(own(&["strictatime", "noatime"]), noatime);
-        assert_eq!(
-            own(&["noatime", "relatime"]),
-            Change {
-                set: 0,
-                clear: ATIME
-            }
-        );
-        assert_eq!(
-            own(&["nosuid", "nodev"]),
-            Change {
-                set: NOSUID | NODEV,
-                clear: 0
-            }
-        );
+        assert_eq!(own(&["noatime", "relatime"]), Change { set: 0, clear: ATIME });
+        assert_eq!(own(&["nosuid", "nodev"]), Change { set: NOSUID | NODEV, clear: 0 });
     }
 
     #[test]

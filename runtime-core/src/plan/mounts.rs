@@ -33,13 +33,7 @@ pub(super) enum Make {
     /// A copy of a mount of the host.
     Copy { path: CString, recursive: bool },
     /// A new file system.
-    New {
-        kind: CString,
-        source: CString,
-        options: Vec<u8>,
-        attributes: u64,
-        otherwise: CString,
-    },
+    New { kind: CString, source: CString, options: Vec<u8>, attributes: u64, otherwise: CString },
 }
 
 impl Make {
@@ -79,28 +73,10 @@ pub(super) struct Attachment {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Attach(Box<Attachment>),
-    Reattribute {
-        target: CString,
-        set: u64,
-        clear: u64,
-        recursive: bool,
-    },
-    Symlink {
-        target: CString,
-        path: CString,
-    },
-    ReplaceBySymlink {
-        target: CString,
-        path: CString,
-    },
-    Device {
-        path: CString,
-        mode: u32,
-        major: u32,
-        minor: u32,
-        uid: u32,
-        gid: u32,
-    },
+    Reattribute { target: CString, set: u64, clear: u64, recursive: bool },
+    Symlink { target: CString, path: CString },
+    ReplaceBySymlink { target: CString, path: CString },
+    Device { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
 }
 
 /// An action with the field it comes from.
@@ -135,9 +111,7 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
             continue;
         }
         if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
-            planned.extend(cgroup_mount::gather(
-                setting, draft, mount, &options, &origin,
-            )?);
+            planned.extend(cgroup_mount::gather(setting, draft, mount, &options, &origin)?);
             continue;
         }
         let attachment = match options.bind {
@@ -154,10 +128,8 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
 fn check_target(mount: &Mount, index: usize) -> Result<()> {
     let path = &mount.destination;
     let fault = |words: &str| {
-        Err(
-            Error::new(ErrorKind::InvalidSpec, format!("{path:?} {words}"))
-                .with_field(format!("mounts[{index}].destination")),
-        )
+        Err(Error::new(ErrorKind::InvalidSpec, format!("{path:?} {words}"))
+            .with_field(format!("mounts[{index}].destination")))
     };
     if path.components().any(|part| part.as_os_str() == "..") {
         return fault("contains `..`");
@@ -181,15 +153,7 @@ fn remount(options: &Options<'_>, target: &CString, origin: &Origin) -> Vec<Plan
         .filter(|(change, _)| *change != Default::default())
         .map(|(change, recursive)| {
             let (set, clear) = (change.set, change.clear);
-            (
-                Action::Reattribute {
-                    target: target.clone(),
-                    set,
-                    clear,
-                    recursive,
-                },
-                origin.clone(),
-            )
+            (Action::Reattribute { target: target.clone(), set, clear, recursive }, origin.clone())
         })
         .collect()
 }
@@ -209,13 +173,13 @@ fn bind(
     }
     (attachment.set_recursive, attachment.clear_recursive) = (options.tree.set, options.tree.clear);
     let inherited = || match setting.spec.linux.rootfs_propagation {
-        None | Some(Propagation::Slave | Propagation::RecursiveSlave) => (libc::MS_SLAVE, recursive),
+        None | Some(Propagation::Slave | Propagation::RecursiveSlave) => {
+            (libc::MS_SLAVE, recursive)
+        }
         Some(Propagation::Shared | Propagation::RecursiveShared) => (0, false),
         Some(_) => (libc::MS_PRIVATE, recursive),
     };
-    attachment.propagation = options
-        .propagation
-        .map_or_else(inherited, propagation_flags);
+    attachment.propagation = options.propagation.map_or_else(inherited, propagation_flags);
     Ok(attachment)
 }
 
@@ -313,11 +277,7 @@ impl RootTree {
     pub(super) fn gather(root: &Path, draft: &mut Draft<'_>) -> Result<Self> {
         let origin = Origin::Field("root.path");
         let (tree, make) = copy(draft, root, true, &origin)?;
-        Ok(Self {
-            tree,
-            make,
-            path: text(root, &origin)?,
-        })
+        Ok(Self { tree, make, path: text(root, &origin)? })
     }
 }
 
@@ -337,11 +297,7 @@ pub(super) fn write(
                 | Propagation::RecursiveUnbindable
         )
     );
-    let propagation = if private {
-        libc::MS_PRIVATE
-    } else {
-        libc::MS_SLAVE
-    };
+    let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
     let from = Origin::Field("linux.rootfsPropagation");
     let from = if private { from } else { Origin::None };
     // A mount namespace that others live in is left as it is.
@@ -358,14 +314,7 @@ pub(super) fn write(
             write_make(draft, attachment.tree, attachment.make.as_ref(), origin);
         }
     }
-    draft.push(
-        &Step::Root {
-            tree: draft.slot(root.tree),
-            path: &root.path,
-            propagation,
-        },
-        origin,
-    );
+    draft.push(&Step::Root { tree: draft.slot(root.tree), path: &root.path, propagation }, origin);
     for (action, origin) in planned {
         write_action(draft, action, origin.clone());
     }
@@ -395,35 +344,15 @@ fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: 
     match make {
         None => {}
         Some(Make::Copy { path, recursive }) => {
-            draft.push(
-                &Step::OpenTree {
-                    slot,
-                    path,
-                    recursive: *recursive,
-                },
-                origin.clone(),
-            );
+            draft.push(&Step::OpenTree { slot, path, recursive: *recursive }, origin.clone());
         }
-        Some(Make::New {
-            kind,
-            source,
-            options,
-            attributes,
-            otherwise,
-        }) => {
+        Some(Make::New { kind, source, options, attributes, otherwise }) => {
             // The list was made of whole strings.
             let Some(options) = List::new(options) else {
                 return;
             };
             let attributes = *attributes;
-            let step = Step::NewFilesystem {
-                slot,
-                kind,
-                source,
-                options,
-                attributes,
-                otherwise,
-            };
+            let step = Step::NewFilesystem { slot, kind, source, options, attributes, otherwise };
             draft.push(&step, origin.clone());
         }
     }
@@ -445,34 +374,14 @@ fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
             keep_mode: attachment.keep_mode,
             copy: attachment.copy,
         },
-        Action::Reattribute {
-            target,
-            set,
-            clear,
-            recursive,
-        } => Step::Reattribute {
-            target,
-            set: *set,
-            clear: *clear,
-            recursive: *recursive,
-        },
+        Action::Reattribute { target, set, clear, recursive } => {
+            Step::Reattribute { target, set: *set, clear: *clear, recursive: *recursive }
+        }
         Action::Symlink { target, path } => Step::Symlink { target, path },
         Action::ReplaceBySymlink { target, path } => Step::ReplaceBySymlink { target, path },
-        Action::Device {
-            path,
-            mode,
-            major,
-            minor,
-            uid,
-            gid,
-        } => Step::Device {
-            path,
-            mode: *mode,
-            major: *major,
-            minor: *minor,
-            uid: *uid,
-            gid: *gid,
-        },
+        Action::Device { path, mode, major, minor, uid, gid } => {
+            Step::Device { path, mode: *mode, major: *major, minor: *minor, uid: *uid, gid: *gid }
+        }
     };
     draft.push(&step, origin);
 }

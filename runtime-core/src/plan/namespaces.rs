@@ -68,11 +68,7 @@ impl Namespaces {
         let mut joined = Vec::new();
         let mut new = 0;
         for kind in ORDER {
-            let found = linux
-                .namespaces
-                .iter()
-                .enumerate()
-                .find(|(_, one)| one.kind == kind);
+            let found = linux.namespaces.iter().enumerate().find(|(_, one)| one.kind == kind);
             let Some((index, Namespace { path, .. })) = found else {
                 continue;
             };
@@ -81,13 +77,8 @@ impl Namespaces {
                 continue;
             };
             let origin = Origin::Element("linux.namespaces", index);
-            let handle = draft.receive(
-                Source::Namespace {
-                    path: path.clone(),
-                    kind,
-                },
-                origin.clone(),
-            );
+            let handle =
+                draft.receive(Source::Namespace { path: path.clone(), kind }, origin.clone());
             joined.push((kind, handle, origin));
         }
         let user_is_joined = joined.iter().any(|(kind, ..)| *kind == NamespaceKind::User);
@@ -96,10 +87,8 @@ impl Namespaces {
             // Only a child gets into the time namespace, and it must be the first of its pid namespace.
             spawnable &= !flag(NamespaceKind::Pid);
         }
-        let id_maps = (new & flag(NamespaceKind::User) != 0).then(|| IdMaps {
-            uid: linux.uid_mappings.clone(),
-            gid: linux.gid_mappings.clone(),
-        });
+        let id_maps = (new & flag(NamespaceKind::User) != 0)
+            .then(|| IdMaps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() });
         Ok(Self {
             joined,
             new,
@@ -111,9 +100,7 @@ impl Namespaces {
 
     /// All kinds that differ from the caller's.
     pub(super) fn all(&self) -> u32 {
-        self.joined
-            .iter()
-            .fold(self.new, |kinds, (kind, ..)| kinds | flag(*kind))
+        self.joined.iter().fold(self.new, |kinds, (kind, ..)| kinds | flag(*kind))
     }
 
     pub(super) fn is_new(&self, kind: NamespaceKind) -> bool {
@@ -130,24 +117,13 @@ impl Namespaces {
     }
 
     pub(super) fn write(&self, draft: &mut Draft<'_>) {
-        draft.push(
-            &Step::Gate {
-                gate: Gate::Mapped as u32,
-            },
-            Origin::None,
-        );
+        draft.push(&Step::Gate { gate: Gate::Mapped as u32 }, Origin::None);
         if let Some(maps) = &self.id_maps {
             let (uid, gid) = maps.identity();
-            draft.push(
-                &Step::Identity { uid, gid },
-                Origin::Field("linux.uidMappings"),
-            );
+            draft.push(&Step::Identity { uid, gid }, Origin::Field("linux.uidMappings"));
         }
         for (kind, handle, origin) in &self.joined {
-            let step = Step::Join {
-                namespace: draft.slot(*handle),
-                kinds: flag(*kind),
-            };
+            let step = Step::Join { namespace: draft.slot(*handle), kinds: flag(*kind) };
             draft.push(&step, origin.clone());
             if *kind == NamespaceKind::User {
                 draft.push(&Step::Identity { uid: 0, gid: 0 }, origin.clone());
@@ -155,10 +131,7 @@ impl Namespaces {
         }
         let late = self.new & !self.at_spawn;
         if late != 0 {
-            draft.push(
-                &Step::Unshare { kinds: late },
-                Origin::Field("linux.namespaces"),
-            );
+            draft.push(&Step::Unshare { kinds: late }, Origin::Field("linux.namespaces"));
         }
         if !self.time_offsets.is_empty() {
             let origin = Origin::Field("linux.timeOffsets");
@@ -189,11 +162,9 @@ fn time_offsets(linux: &Linux, new: u32) -> Result<CString> {
 
 fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
     if linux.namespace(NamespaceKind::Mount).is_none() {
-        return Err(
-            Error::new(ErrorKind::Unsupported, "a mount namespace is needed")
-                .with_field("linux.namespaces")
-                .with_hint("without one the container's mounts would be made on the host"),
-        );
+        return Err(Error::new(ErrorKind::Unsupported, "a mount namespace is needed")
+            .with_field("linux.namespaces")
+            .with_hint("without one the container's mounts would be made on the host"));
     }
     if !draft.host.is_privileged() && linux.namespace(NamespaceKind::User).is_none() {
         return Err(Error::new(
@@ -220,7 +191,8 @@ mod tests {
         for (time, spawned) in [(false, true), (true, false)] {
             let time = if time { r#",{"type":"time"}"# } else { "" };
             let text = format!(r#"{{"namespaces":[{{"type":"mount"}},{{"type":"pid"}}{time}]}}"#);
-            let namespaces = Namespaces::gather(&linux(&text), &mut Draft::new(&host)).expect("fits");
+            let namespaces =
+                Namespaces::gather(&linux(&text), &mut Draft::new(&host)).expect("fits");
             assert_eq!(namespaces.at_spawn & flag(NamespaceKind::Pid) != 0, spawned, "{time}");
             assert!(namespaces.is_new(NamespaceKind::Pid));
         }

@@ -40,12 +40,7 @@ impl Payload<'_> {
         if self.process.terminal {
             let size = self.process.console_size.unwrap_or_default();
             let (rows, columns) = (size.height.into(), size.width.into());
-            let step = Step::Console {
-                uid: self.process.user.uid,
-                rows,
-                columns,
-                bind,
-            };
+            let step = Step::Console { uid: self.process.user.uid, rows, columns, bind };
             draft.push(&step, Origin::Field("process.terminal"));
         }
     }
@@ -55,31 +50,15 @@ impl Payload<'_> {
         let process = self.process;
         let origin = Origin::Field("process.cwd");
         let create = self.joining == Joining::First;
-        draft.push(
-            &Step::WorkingDirectory {
-                path: &text(&process.cwd, &origin)?,
-                create,
-            },
-            origin,
-        );
+        draft.push(&Step::WorkingDirectory { path: &text(&process.cwd, &origin)?, create }, origin);
         if !process.env.iter().any(|entry| entry.starts_with("HOME=")) {
-            draft.push(
-                &Step::Home {
-                    uid: process.user.uid,
-                },
-                Origin::Field("process.env"),
-            );
+            draft.push(&Step::Home { uid: process.user.uid }, Origin::Field("process.env"));
         }
         if self.seccomp {
             draft.push(&Step::ReceiveFilter {}, Origin::Field("linux.seccomp"));
         }
         let umask = Origin::Field("process.user.umask");
-        draft.push(
-            &Step::Umask {
-                mask: process.user.umask.unwrap_or(UMASK),
-            },
-            umask,
-        );
+        draft.push(&Step::Umask { mask: process.user.umask.unwrap_or(UMASK) }, umask);
         scheduling::write_container(self.personality, self.memory_policy, draft)?;
         scheduling::write_process(process, draft)?;
         self.write_credentials(draft)?;
@@ -97,11 +76,8 @@ impl Payload<'_> {
         let (last, bounding) = (draft.host.last_capability, capabilities.bounding.bits);
         draft.push(&Step::Bounding { bounding, last }, origin.clone());
         let groups = numbers(&self.groups(draft));
-        let user = Step::User {
-            uid: process.user.uid,
-            gid: process.user.gid,
-            groups: Numbers(&groups),
-        };
+        let user =
+            Step::User { uid: process.user.uid, gid: process.user.gid, groups: Numbers(&groups) };
         draft.push(&user, Origin::Field("process.user"));
         let step = Step::Capabilities {
             bounding,
@@ -114,10 +90,7 @@ impl Payload<'_> {
         };
         draft.push(&step, origin);
         if process.no_new_privileges {
-            draft.push(
-                &Step::NoNewPrivileges {},
-                Origin::Field("process.noNewPrivileges"),
-            );
+            draft.push(&Step::NoNewPrivileges {}, Origin::Field("process.noNewPrivileges"));
         }
         Ok(())
     }
@@ -154,11 +127,7 @@ impl Payload<'_> {
         }
         // In a user namespace of its own a process has every capability.
         let known = u64::MAX >> (63 - draft.host.last_capability.min(63));
-        let available = if self.user_namespace {
-            known
-        } else {
-            known & draft.host.bounding
-        };
+        let available = if self.user_namespace { known } else { known & draft.host.bounding };
         let mut lost = 0;
         for set in [
             &mut sets.bounding,
@@ -198,53 +167,21 @@ impl Payload<'_> {
                 return Err(origin.blame(error));
             }
             let label = text(format!("{prefix}{label}"), &origin)?;
-            draft.push(
-                &Step::ExecLabel {
-                    attribute,
-                    label: &label,
-                },
-                origin,
-            );
+            draft.push(&Step::ExecLabel { attribute, label: &label }, origin);
             Ok(())
         };
         let process = self.process;
         let profile = &process.apparmor_profile;
-        write(
-            "process.apparmorProfile",
-            profile,
-            labels.apparmor,
-            c"apparmor/exec",
-            "exec ",
-        )?;
-        write(
-            "process.selinuxLabel",
-            &process.selinux_label,
-            labels.selinux,
-            c"exec",
-            "",
-        )
+        write("process.apparmorProfile", profile, labels.apparmor, c"apparmor/exec", "exec ")?;
+        write("process.selinuxLabel", &process.selinux_label, labels.selinux, c"exec", "")
     }
 
     fn write_lookup(&self, draft: &mut Draft<'_>) -> Result<()> {
         let origin = Origin::Field("process.args");
-        let name = text(
-            self.process.args.first().map_or("", String::as_str),
-            &origin,
-        )?;
-        let path = self
-            .process
-            .env
-            .iter()
-            .rev()
-            .find_map(|entry| entry.strip_prefix("PATH="));
+        let name = text(self.process.args.first().map_or("", String::as_str), &origin)?;
+        let path = self.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
         let path = text(path.unwrap_or(""), &Origin::Field("process.env"))?;
-        draft.push(
-            &Step::FindExecutable {
-                name: &name,
-                path: &path,
-            },
-            origin,
-        );
+        draft.push(&Step::FindExecutable { name: &name, path: &path }, origin);
         Ok(())
     }
 
@@ -252,11 +189,7 @@ impl Payload<'_> {
     pub(super) fn write_execution(&self, draft: &mut Draft<'_>) -> Result<()> {
         for (index, rlimit) in self.process.rlimits.iter().enumerate() {
             let resource = rlimit.resource.number();
-            let step = Step::Rlimit {
-                resource,
-                soft: rlimit.soft,
-                hard: rlimit.hard,
-            };
+            let step = Step::Rlimit { resource, soft: rlimit.soft, hard: rlimit.hard };
             draft.push(&step, Origin::Element("process.rlimits", index));
         }
         if self.seccomp {
@@ -295,10 +228,7 @@ impl Payload<'_> {
 
 fn names(bits: u64) -> String {
     let set = crate::spec::CapabilitySet::from_bits(bits);
-    let unnamed = set
-        .iter()
-        .filter(|number| *number > 40)
-        .map(|number| number.to_string());
+    let unnamed = set.iter().filter(|number| *number > 40).map(|number| number.to_string());
     let names = set.names().map(str::to_owned).chain(unnamed);
     names.collect::<Vec<_>>().join(" ")
 }
@@ -325,19 +255,10 @@ mod tests {
     #[test]
     fn the_last_of_equal_names_stays() {
         let env = ["A=1", "B=2", "odd", "A=3"].map(str::to_owned).to_vec();
-        let process = Process {
-            env,
-            ..Process::default()
-        };
+        let process = Process { env, ..Process::default() };
         assert_eq!(payload(&process).environment(), ["B=2", "odd", "A=3"]);
-        let listening = Payload {
-            listen_fds: 2,
-            ..payload(&process)
-        };
-        assert_eq!(
-            listening.environment(),
-            ["LISTEN_FDS=2", "LISTEN_PID=1", "B=2", "odd", "A=3"]
-        );
+        let listening = Payload { listen_fds: 2, ..payload(&process) };
+        assert_eq!(listening.environment(), ["LISTEN_FDS=2", "LISTEN_PID=1", "B=2", "odd", "A=3"]);
     }
 
     #[test]
@@ -350,39 +271,15 @@ mod tests {
             inheritable: set(0),
             ambient: set(1),
         };
-        let process = Process {
-            capabilities: Some(capabilities),
-            ..Process::default()
-        };
-        let host = Host {
-            bounding: !(1 << 24),
-            ..Host::default()
-        };
+        let process = Process { capabilities: Some(capabilities), ..Process::default() };
+        let host = Host { bounding: !(1 << 24), ..Host::default() };
         let mut draft = Draft::new(&host);
-        let sets = payload(&process)
-            .capabilities(&mut draft)
-            .expect("possible");
-        assert_eq!(
-            (sets.bounding.bits, sets.permitted.bits, sets.ambient.bits),
-            (1, 1, 0)
-        );
-        assert!(
-            draft.warnings[0].contains("[CAP_SYS_RESOURCE]"),
-            "{:?}",
-            draft.warnings
-        );
-        assert!(
-            draft.warnings[1].contains("[CAP_CHOWN]"),
-            "{:?}",
-            draft.warnings
-        );
-        let confined = Payload {
-            user_namespace: true,
-            ..payload(&process)
-        };
-        let sets = confined
-            .capabilities(&mut Draft::new(&host))
-            .expect("possible");
+        let sets = payload(&process).capabilities(&mut draft).expect("possible");
+        assert_eq!((sets.bounding.bits, sets.permitted.bits, sets.ambient.bits), (1, 1, 0));
+        assert!(draft.warnings[0].contains("[CAP_SYS_RESOURCE]"), "{:?}", draft.warnings);
+        assert!(draft.warnings[1].contains("[CAP_CHOWN]"), "{:?}", draft.warnings);
+        let confined = Payload { user_namespace: true, ..payload(&process) };
+        let sets = confined.capabilities(&mut Draft::new(&host)).expect("possible");
         assert_eq!(sets.bounding.bits, 1 << 24 | 1);
     }
 }

@@ -98,9 +98,9 @@ fn bits(list: &str, origin: &Origin) -> Result<Vec<u8>> {
         }
         bits.iter_mut().take(last + 1).skip(first).for_each(|bit| *bit = true);
     }
-    let words = bits.chunks(64).map(|word| {
-        word.iter().rev().fold(0_u64, |sum, bit| sum << 1 | u64::from(*bit))
-    });
+    let words = bits
+        .chunks(64)
+        .map(|word| word.iter().rev().fold(0_u64, |sum, bit| sum << 1 | u64::from(*bit)));
     Ok(words.flat_map(u64::to_ne_bytes).collect())
 }
 

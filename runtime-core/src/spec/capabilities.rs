@@ -76,17 +76,10 @@ impl Capabilities {
     /// The unknown names of all sets, sorted, each once.
     #[must_use]
     pub fn unknown(&self) -> Vec<&str> {
-        let sets = [
-            &self.bounding,
-            &self.effective,
-            &self.permitted,
-            &self.inheritable,
-            &self.ambient,
-        ];
-        let mut names: Vec<&str> = sets
-            .iter()
-            .flat_map(|set| set.unknown.iter().map(String::as_str))
-            .collect();
+        let sets =
+            [&self.bounding, &self.effective, &self.permitted, &self.inheritable, &self.ambient];
+        let mut names: Vec<&str> =
+            sets.iter().flat_map(|set| set.unknown.iter().map(String::as_str)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -106,10 +99,7 @@ impl CapabilitySet {
     /// The set with these bits and no unknown names.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self {
-            bits,
-            unknown: Vec::new(),
-        }
+        Self { bits, unknown: Vec::new() }
     }
 
     /// The kernel's numbers of the known capabilities, ascending.
@@ -184,10 +174,6 @@ impl Visitor<'_> for Insert<'_> {
 
 impl Serialize for CapabilitySet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(
-            self.names()
-                .map(str::to_owned)
-                .chain(self.unknown.iter().cloned()),
-        )
+        serializer.collect_seq(self.names().map(str::to_owned).chain(self.unknown.iter().cloned()))
     }
 }

@@ -236,8 +236,6 @@ impl Linux {
     /// The namespace of this kind, if the container has one of its own.
     #[must_use]
     pub fn namespace(&self, kind: NamespaceKind) -> Option<&Namespace> {
-        self.namespaces
-            .iter()
-            .find(|namespace| namespace.kind == kind)
+        self.namespaces.iter().find(|namespace| namespace.kind == kind)
     }
 }

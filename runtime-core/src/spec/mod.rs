@@ -121,9 +121,7 @@ impl Spec {
         if value.linux == Linux::default() {
             check_platform(text)?;
         }
-        value
-            .validate()
-            .map_err(|error| source::locate(text, error))?;
+        value.validate().map_err(|error| source::locate(text, error))?;
         Ok(Loaded { value, warnings })
     }
 }
@@ -145,9 +143,7 @@ impl Process {
         let mut value: Self = source::parse(text)?;
         let mut warnings = Vec::new();
         value.normalize(&mut warnings);
-        value
-            .validate("")
-            .map_err(|error| source::locate(text, error))?;
+        value.validate("").map_err(|error| source::locate(text, error))?;
         Ok(Loaded { value, warnings })
     }
 }

@@ -38,9 +38,6 @@ impl Mount {
     #[must_use]
     pub fn is_bind(&self) -> bool {
         self.kind.as_deref() == Some("bind")
-            || self
-                .options
-                .iter()
-                .any(|option| option == "bind" || option == "rbind")
+            || self.options.iter().any(|option| option == "bind" || option == "rbind")
     }
 }

@@ -255,13 +255,9 @@ impl<'de> Deserialize<'de> for DeviceNumber {
         if number == -1 {
             return Ok(Self(None));
         }
-        u32::try_from(number)
-            .map(|number| Self(Some(number)))
-            .map_err(|_| {
-                de::Error::custom(format_args!(
-                    "device number {number} is not in 0 to 4294967295"
-                ))
-            })
+        u32::try_from(number).map(|number| Self(Some(number))).map_err(|_| {
+            de::Error::custom(format_args!("device number {number} is not in 0 to 4294967295"))
+        })
     }
 }
 
@@ -405,13 +401,7 @@ mod tests {
             r#"{"MEMORY":{"Limit":1,"reservation":null,"new":{"x":[1]}},"blockio":{},"devices":null}"#,
         )
         .expect("valid");
-        assert_eq!(
-            resources.memory,
-            Some(Memory {
-                limit: Some(1),
-                ..Memory::default()
-            })
-        );
+        assert_eq!(resources.memory, Some(Memory { limit: Some(1), ..Memory::default() }));
         assert_eq!(resources.block_io, Some(BlockIo::default()));
         assert_eq!(resources.devices, []);
     }
@@ -423,9 +413,7 @@ mod tests {
                 {"allow":true,"type":"c","major":-1,"minor":5,"access":"mr"},{"type":"b"}]}"#,
         )
         .expect("valid");
-        let [first, second, third] = &*resources.devices else {
-            panic!("three rules")
-        };
+        let [first, second, third] = &*resources.devices else { panic!("three rules") };
         assert_eq!(*first, DeviceRule::default());
         assert_eq!(second.major, DeviceNumber(None));
         assert_eq!(second.minor, DeviceNumber(Some(5)));

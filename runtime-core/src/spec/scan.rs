@@ -20,10 +20,7 @@ enum Segment<'a> {
 /// The line and column of a byte of the text.
 pub(super) fn position(text: &[u8], offset: usize) -> Position {
     let before = text.get(..offset).unwrap_or(text);
-    let start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     Position {
         line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
         column: before.len() - start + 1,
@@ -33,20 +30,14 @@ pub(super) fn position(text: &[u8], offset: usize) -> Position {
 /// The byte that a line and a number of bytes on it, as `serde_json` reports them, stand for.
 pub(super) fn offset(text: &[u8], line: usize, column: usize) -> usize {
     let lines = text.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .take(line.saturating_sub(1))
-        .map(<[u8]>::len)
-        .sum::<usize>()
-        + column
+    lines.take(line.saturating_sub(1)).map(<[u8]>::len).sum::<usize>() + column
 }
 
 /// The innermost value that the offset is in or at the end of: its field path and its first byte.
 pub(super) fn value_at(text: &str, offset: usize) -> Option<(String, usize)> {
     let mut best: Option<(String, usize, usize)> = None;
     walk(text, &mut |path, range| {
-        let deeper = best
-            .as_ref()
-            .is_none_or(|(_, _, depth)| path.len() >= *depth);
+        let deeper = best.as_ref().is_none_or(|(_, _, depth)| path.len() >= *depth);
         if deeper && range.start <= offset && offset <= range.end {
             best = Some((spell(path), range.start, path.len()));
         }
@@ -60,13 +51,8 @@ pub(super) fn start_of(text: &str, field: &str) -> Option<usize> {
     walk(text, &mut |path, range| {
         let spelled = spell(path);
         let around = spelled.is_empty()
-            || field
-                .get(..spelled.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(&spelled))
-                && matches!(
-                    field.as_bytes().get(spelled.len()),
-                    None | Some(b'.' | b'[')
-                );
+            || field.get(..spelled.len()).is_some_and(|head| head.eq_ignore_ascii_case(&spelled))
+                && matches!(field.as_bytes().get(spelled.len()), None | Some(b'.' | b'['));
         if around && best.is_none_or(|(length, _)| spelled.len() >= length) {
             best = Some((spelled.len(), range.start));
         }
@@ -97,13 +83,7 @@ pub(super) fn nul(text: &str) -> Option<(String, usize)> {
 pub(super) fn has_nul(raw: &str) -> bool {
     raw.match_indices("\\u0000").any(|(at, _)| {
         let before = raw.as_bytes().get(..at).unwrap_or_default();
-        before
-            .iter()
-            .rev()
-            .take_while(|byte| **byte == b'\\')
-            .count()
-            % 2
-            == 0
+        before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
     })
 }
 
@@ -115,9 +95,7 @@ fn spell(path: &[Segment<'_>]) -> String {
         let _ = match segment {
             Segment::Index(index) => write!(text, "[{index}]"),
             Segment::Key(key) => {
-                let plain = key
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 match (plain, text.is_empty()) {
                     (true, true) => write!(text, "{key}"),
                     (true, false) => write!(text, ".{key}"),
@@ -134,12 +112,7 @@ type Visit<'v, 'a> = &'v mut dyn FnMut(&[Segment<'a>], Range<usize>);
 /// Calls `visit` for every value once its end is known. A malformed text ends the walk; the values
 /// that are open then are visited as if they ended with the text.
 fn walk<'a>(text: &'a str, visit: Visit<'_, 'a>) {
-    let mut scanner = Scanner {
-        text,
-        at: 0,
-        path: Vec::new(),
-        visit,
-    };
+    let mut scanner = Scanner { text, at: 0, path: Vec::new(), visit };
     scanner.value();
 }
 
@@ -153,10 +126,7 @@ struct Scanner<'v, 'a> {
 impl<'a> Scanner<'_, 'a> {
     fn peek(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
-        self.at += rest
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -269,23 +239,14 @@ mod tests {
     #[test]
     fn finds_the_start_of_a_field_or_what_is_around_it() {
         let text = position(TEXT.as_bytes(), start_of(TEXT, "A.b[1]").unwrap());
-        assert_eq!(
-            text,
-            Position {
-                line: 2,
-                column: 18
-            }
-        );
+        assert_eq!(text, Position { line: 2, column: 18 });
         assert_eq!(start_of(TEXT, "a.b.missing"), TEXT.find('['));
         assert_eq!(start_of(TEXT, "[\"net.ipv4\"]"), TEXT.find("\"\\u0000"));
     }
 
     #[test]
     fn finds_a_nul() {
-        assert_eq!(
-            nul(TEXT),
-            Some(("[\"net.ipv4\"]".to_owned(), TEXT.find("\"\\u0000").unwrap()))
-        );
+        assert_eq!(nul(TEXT), Some(("[\"net.ipv4\"]".to_owned(), TEXT.find("\"\\u0000").unwrap())));
         assert!(!has_nul(r#""\\u0000""#));
         assert!(has_nul(r#""\\\u0000""#));
     }

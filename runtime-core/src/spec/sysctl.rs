@@ -62,16 +62,12 @@ pub(super) fn check(linux: &Linux, name: &str, value: &str) -> Result<()> {
         _ if name.starts_with("net.") => NamespaceKind::Network,
         _ if name.starts_with("user.") => NamespaceKind::User,
         _ => {
-            return Err(refused(
-                "is not a parameter of a namespace: it would change the host",
-            ));
+            return Err(refused("is not a parameter of a namespace: it would change the host"));
         }
     };
     if linux.namespace(kind).is_none() {
         let kind = kind.name();
-        return Err(refused(&format!(
-            "needs a {kind} namespace in linux.namespaces"
-        )));
+        return Err(refused(&format!("needs a {kind} namespace in linux.namespaces")));
     }
     Ok(())
 }
@@ -83,31 +79,16 @@ mod tests {
 
     #[test]
     fn names_become_dotted() {
-        assert_eq!(
-            dotted("net/ipv4/conf/eth0.1/forwarding"),
-            "net.ipv4.conf.eth0/1.forwarding"
-        );
-        assert_eq!(
-            file("net.ipv4.conf.eth0/1.forwarding"),
-            "net/ipv4/conf/eth0.1/forwarding"
-        );
-        assert_eq!(
-            dotted("net.ipv4.conf.eth0/1.forwarding"),
-            "net.ipv4.conf.eth0/1.forwarding"
-        );
+        assert_eq!(dotted("net/ipv4/conf/eth0.1/forwarding"), "net.ipv4.conf.eth0/1.forwarding");
+        assert_eq!(file("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(dotted("net.ipv4.conf.eth0/1.forwarding"), "net.ipv4.conf.eth0/1.forwarding");
     }
 
     #[test]
     fn only_parameters_of_own_namespaces() {
         let all = NamespaceKind::ALL;
         let own = Linux {
-            namespaces: all
-                .iter()
-                .map(|kind| Namespace {
-                    kind: *kind,
-                    path: None,
-                })
-                .collect(),
+            namespaces: all.iter().map(|kind| Namespace { kind: *kind, path: None }).collect(),
             ..Linux::default()
         };
         let host = Linux::default();

@@ -16,19 +16,13 @@ const LINUX: &[Row<Linux>] = &[
     (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
     (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
     (|linux| linux.mount_label.is_some(), "linux.mountLabel"),
-    (
-        |linux| linux.seccomp.as_ref().is_some_and(has_listener),
-        "linux.seccomp.listenerPath",
-    ),
+    (|linux| linux.seccomp.as_ref().is_some_and(has_listener), "linux.seccomp.listenerPath"),
 ];
 
 fn has_listener(profile: &Seccomp) -> bool {
     profile.listener_path.is_some()
         || profile.default_action == Some(Action::Notify)
-        || profile
-            .syscalls
-            .iter()
-            .any(|rule| rule.action == Action::Notify)
+        || profile.syscalls.iter().any(|rule| rule.action == Action::Notify)
 }
 
 fn missing(field: String) -> Error {
@@ -36,9 +30,7 @@ fn missing(field: String) -> Error {
 }
 
 fn first<T>(rows: &[Row<T>], value: &T) -> Option<&'static str> {
-    rows.iter()
-        .find(|(asks, _)| asks(value))
-        .map(|(_, field)| *field)
+    rows.iter().find(|(asks, _)| asks(value)).map(|(_, field)| *field)
 }
 
 /// The first thing in a configuration that this version cannot do, as an error of the kind

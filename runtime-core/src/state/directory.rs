@@ -77,11 +77,7 @@ impl Directory {
         Self::open_with(root, id, File::lock_shared)
     }
 
-    fn open_with(
-        root: &Path,
-        id: &ContainerId,
-        kind: fn(&File) -> io::Result<()>,
-    ) -> Result<Self> {
+    fn open_with(root: &Path, id: &ContainerId, kind: fn(&File) -> io::Result<()>) -> Result<Self> {
         let Reader { root, path, fd } = Reader::open(root, id)?;
         lock(&fd, &path, kind)?;
         Self { root, path, id: id.clone(), fd }.still_there()
@@ -135,11 +131,7 @@ impl Directory {
     /// A deletion that held the lock before us has removed the directory that we opened.
     fn still_there(self) -> Result<Self> {
         let stat = nix::sys::stat::fstat(&self).attempt_on("stat", &self.path)?;
-        if stat.st_nlink == 0 {
-            Err(not_found(&self.id))
-        } else {
-            Ok(self)
-        }
+        if stat.st_nlink == 0 { Err(not_found(&self.id)) } else { Ok(self) }
     }
 
     /// The name of the container.
@@ -168,12 +160,9 @@ impl Directory {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let fd = openat(self, temporary.as_str(), flags, mode).attempt_on("create", &path)?;
-        let written = File::from(fd)
-            .write_all(content)
-            .attempt_on("write", &path)
-            .and_then(|()| {
-                renameat(self, temporary.as_str(), self, name).attempt_on("rename", &path)
-            });
+        let written = File::from(fd).write_all(content).attempt_on("write", &path).and_then(|()| {
+            renameat(self, temporary.as_str(), self, name).attempt_on("rename", &path)
+        });
         if written.is_err() {
             let _half = unlinkat(self, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         }
@@ -198,14 +187,7 @@ impl Directory {
     /// # Errors
     /// The failure of a system call.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in [
-            "state.json",
-            "journal",
-            "filter",
-            START_SOCKET,
-            ".state.json",
-            ".filter",
-        ] {
+        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", ".filter"] {
             self.unlink(name)?;
         }
         match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
@@ -298,10 +280,7 @@ fn lock(fd: &File, path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<()>
 }
 
 fn not_found(id: &ContainerId) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("container {:?} does not exist", id.as_str()),
-    )
+    Error::new(ErrorKind::NotFound, format!("container {:?} does not exist", id.as_str()))
 }
 
 fn read(directory: BorrowedFd<'_>, path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
@@ -312,9 +291,7 @@ fn read(directory: BorrowedFd<'_>, path: &Path, name: &str) -> Result<Option<Vec
         Err(errno) => return Err(Error::system("open", errno as i32).with_path(path.join(name))),
     };
     let mut content = Vec::new();
-    File::from(fd)
-        .read_to_end(&mut content)
-        .attempt_on("read", &path.join(name))?;
+    File::from(fd).read_to_end(&mut content).attempt_on("read", &path.join(name))?;
     Ok(Some(content))
 }
 
@@ -336,11 +313,7 @@ fn open_or_make_root(root: &Path) -> Result<OwnedFd> {
     let mut made = PathBuf::new();
     for part in root.components() {
         made.push(part);
-        match mkdirat(
-            AT_FDCWD,
-            &made,
-            Mode::S_IRWXU | Mode::S_IXGRP | Mode::S_IXOTH,
-        ) {
+        match mkdirat(AT_FDCWD, &made, Mode::S_IRWXU | Mode::S_IXGRP | Mode::S_IXOTH) {
             Ok(()) | Err(Errno::EEXIST | Errno::EROFS | Errno::EACCES) => {}
             Err(errno) => {
                 return Err(Error::system("make the state root", errno as i32).with_path(made));

@@ -31,23 +31,12 @@ impl Identity {
     /// # Errors
     /// The failure of a system call, or a process that has ended.
     pub(crate) fn of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Self> {
-        let kind = fstatfs(pidfd)
-            .attempt("statfs of a pidfd")?
-            .filesystem_type()
-            .0;
+        let kind = fstatfs(pidfd).attempt("statfs of a pidfd")?.filesystem_type().0;
         if u32::try_from(kind) == Ok(PIDFS) {
             let pidfd_inode = fstat(pidfd).attempt("stat of a pidfd")?.st_ino;
-            return Ok(Self {
-                pid,
-                pidfd_inode,
-                start_time: 0,
-            });
+            return Ok(Self { pid, pidfd_inode, start_time: 0 });
         }
-        Ok(Self {
-            pid,
-            pidfd_inode: 0,
-            start_time: start_time(pid)?,
-        })
+        Ok(Self { pid, pidfd_inode: 0, start_time: start_time(pid)? })
     }
 
     /// Opens the process; `None` if it has ended or its number belongs to another one. A zombie counts
@@ -88,10 +77,7 @@ mod tests {
 
     #[test]
     fn a_process_is_itself_and_no_other() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("sleep");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let pid = i32::try_from(child.id()).expect("pid");
         let pidfd = pidfd::open(pid).expect("pidfd");
         let identity = Identity::of(pid, pidfd.as_fd()).expect("identity");

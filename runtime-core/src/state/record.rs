@@ -72,10 +72,7 @@ impl Record {
         if version.version > VERSION {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!(
-                    "the state was written by a newer version (schema {})",
-                    version.version
-                ),
+                format!("the state was written by a newer version (schema {})", version.version),
             ));
         }
         serde_json::from_slice(bytes).map_err(broken)
@@ -88,13 +85,7 @@ impl Record {
 
     /// What hooks read of the container in this status.
     pub(crate) fn document(&self, id: &ContainerId, status: &str) -> StateDocument {
-        StateDocument::new(
-            &self.oci_version,
-            id,
-            status,
-            &self.bundle,
-            &self.annotations,
-        )
+        StateDocument::new(&self.oci_version, id, status, &self.bundle, &self.annotations)
     }
 
     /// The record as bytes.

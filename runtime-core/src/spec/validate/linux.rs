@@ -12,10 +12,7 @@ impl Spec {
         check_namespaces(linux)?;
         mappings::check_user_namespace(self)?;
         let has = |kind| linux.namespace(kind).is_some();
-        let named = [
-            ("hostname", &self.hostname),
-            ("domainname", &self.domainname),
-        ];
+        let named = [("hostname", &self.hostname), ("domainname", &self.domainname)];
         for (field, name) in named {
             let Some(name) = name else { continue };
             if !has(NamespaceKind::Uts) {
@@ -29,10 +26,8 @@ impl Spec {
         for (index, device) in linux.devices.iter().enumerate() {
             check_device(device, &format!("linux.devices[{index}]"))?;
         }
-        let lists = [
-            ("maskedPaths", &linux.masked_paths),
-            ("readonlyPaths", &linux.readonly_paths),
-        ];
+        let lists =
+            [("maskedPaths", &linux.masked_paths), ("readonlyPaths", &linux.readonly_paths)];
         for (name, list) in lists {
             for (index, path) in list.iter().enumerate() {
                 check_absolute(path, format!("linux.{name}[{index}]"))?;
@@ -44,10 +39,7 @@ impl Spec {
         }
         let profile = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
         if profile.is_some_and(|profile| profile.default_action.is_none()) {
-            return Err(invalid(
-                "linux.seccomp.defaultAction",
-                "required, but missing",
-            ));
+            return Err(invalid("linux.seccomp.defaultAction", "required, but missing"));
         }
         check_time(linux)?;
         check_net_devices(linux)?;
@@ -59,15 +51,9 @@ fn check_namespaces(linux: &Linux) -> Result<()> {
     for (index, namespace) in linux.namespaces.iter().enumerate() {
         let field = format!("linux.namespaces[{index}]");
         let earlier = linux.namespaces.iter().take(index);
-        if earlier
-            .into_iter()
-            .any(|other| other.kind == namespace.kind)
-        {
+        if earlier.into_iter().any(|other| other.kind == namespace.kind) {
             let name = namespace.kind.name();
-            return Err(invalid(
-                format!("{field}.type"),
-                format!("{name} is given twice"),
-            ));
+            return Err(invalid(format!("{field}.type"), format!("{name} is given twice")));
         }
         if let Some(path) = &namespace.path {
             check_absolute(path, format!("{field}.path"))?;
@@ -80,17 +66,13 @@ fn check_device(device: &Device, field: &str) -> Result<()> {
     check_absolute(&device.path, format!("{field}.path"))?;
     if device.kind != DeviceKind::Fifo {
         // The kernel's dev_t has 12 bits for the major number and 20 for the minor one.
-        for (name, number, most) in [
-            ("major", device.major, (1 << 12) - 1),
-            ("minor", device.minor, (1 << 20) - 1),
-        ] {
+        for (name, number, most) in
+            [("major", device.major, (1 << 12) - 1), ("minor", device.minor, (1 << 20) - 1)]
+        {
             match number {
                 None => return Err(invalid(format!("{field}.{name}"), "required, but missing")),
                 Some(number) if number > most => {
-                    return Err(invalid(
-                        format!("{field}.{name}"),
-                        format!("is above {most}"),
-                    ));
+                    return Err(invalid(format!("{field}.{name}"), format!("is above {most}")));
                 }
                 Some(_) => {}
             }
@@ -109,10 +91,7 @@ fn check_time(linux: &Linux) -> Result<()> {
         return Ok(());
     }
     if linux.namespace(NamespaceKind::Time).is_none() {
-        return Err(invalid(
-            "linux.timeOffsets",
-            "needs a time namespace in linux.namespaces",
-        ));
+        return Err(invalid("linux.timeOffsets", "needs a time namespace in linux.namespaces"));
     }
     for (clock, offset) in &linux.time_offsets {
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
@@ -137,10 +116,7 @@ fn check_net_devices(linux: &Linux) -> Result<()> {
         return Ok(());
     }
     if linux.namespace(NamespaceKind::Network).is_none() {
-        return Err(invalid(
-            "linux.netDevices",
-            "needs a network namespace in linux.namespaces",
-        ));
+        return Err(invalid("linux.netDevices", "needs a network namespace in linux.namespaces"));
     }
     for (host, device) in &linux.net_devices {
         for name in std::iter::once(host).chain(&device.name) {
@@ -160,17 +136,11 @@ fn is_interface_name(name: &str) -> bool {
     (1..16).contains(&name.len())
         && name != "."
         && name != ".."
-        && !name
-            .bytes()
-            .any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
+        && !name.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
 }
 
 fn check_cgroup_path(linux: &Linux) -> Result<()> {
-    let climbs = |path: &str| {
-        Path::new(path)
-            .components()
-            .any(|part| part.as_os_str() == "..")
-    };
+    let climbs = |path: &str| Path::new(path).components().any(|part| part.as_os_str() == "..");
     match &linux.cgroups_path {
         Some(path) if climbs(path) => Err(invalid("linux.cgroupsPath", "contains `..`")),
         _ => Ok(()),

@@ -10,19 +10,13 @@ const MOST_RANGES: usize = 340;
 /// Checks one map: no empty range, no overflow, no overlap.
 pub(super) fn check(map: &[IdMapping], field: &str) -> Result<()> {
     if map.len() > MOST_RANGES {
-        return Err(invalid(
-            field,
-            format!("has more than {MOST_RANGES} ranges"),
-        ));
+        return Err(invalid(field, format!("has more than {MOST_RANGES} ranges")));
     }
     for (index, range) in map.iter().enumerate() {
         if range.size == 0 {
             return Err(invalid(format!("{field}[{index}].size"), "is zero"));
         }
-        for (name, first) in [
-            ("containerID", range.container_id),
-            ("hostID", range.host_id),
-        ] {
+        for (name, first) in [("containerID", range.container_id), ("hostID", range.host_id)] {
             let at = format!("{field}[{index}].{name}");
             check_id(first, at.as_str())?;
             if u64::from(first) + u64::from(range.size) > u64::from(u32::MAX) {
@@ -30,17 +24,10 @@ pub(super) fn check(map: &[IdMapping], field: &str) -> Result<()> {
             }
         }
         for other in map.iter().take(index) {
-            if overlap(
-                range.container_id,
-                other.container_id,
-                range.size,
-                other.size,
-            ) || overlap(range.host_id, other.host_id, range.size, other.size)
+            if overlap(range.container_id, other.container_id, range.size, other.size)
+                || overlap(range.host_id, other.host_id, range.size, other.size)
             {
-                return Err(invalid(
-                    format!("{field}[{index}]"),
-                    "overlaps an earlier range",
-                ));
+                return Err(invalid(format!("{field}[{index}]"), "overlaps an earlier range"));
             }
         }
     }
@@ -57,16 +44,11 @@ pub(super) fn check_user_namespace(spec: &Spec) -> Result<()> {
     let linux = &spec.linux;
     check(&linux.uid_mappings, "linux.uidMappings")?;
     check(&linux.gid_mappings, "linux.gidMappings")?;
-    let pairs = [
-        ("linux.uidMappings", &linux.uid_mappings),
-        ("linux.gidMappings", &linux.gid_mappings),
-    ];
+    let pairs =
+        [("linux.uidMappings", &linux.uid_mappings), ("linux.gidMappings", &linux.gid_mappings)];
     match linux.namespace(NamespaceKind::User) {
         None => match pairs.iter().find(|(_, map)| !map.is_empty()) {
-            Some((field, _)) => Err(invalid(
-                *field,
-                "needs a user namespace in linux.namespaces",
-            )),
+            Some((field, _)) => Err(invalid(*field, "needs a user namespace in linux.namespaces")),
             None => Ok(()),
         },
         Some(namespace) if namespace.path.is_some() => Ok(()),
@@ -74,9 +56,7 @@ pub(super) fn check_user_namespace(spec: &Spec) -> Result<()> {
             if let Some((field, _)) = pairs.iter().find(|(_, map)| map.is_empty()) {
                 return Err(invalid(*field, "a new user namespace needs a mapping"));
             }
-            spec.process
-                .as_ref()
-                .map_or(Ok(()), |process| check_mapped(process, linux))
+            spec.process.as_ref().map_or(Ok(()), |process| check_mapped(process, linux))
         }
     }
 }
@@ -102,8 +82,6 @@ fn check_mapped(process: &Process, linux: &Linux) -> Result<()> {
 }
 
 fn covers(map: &[IdMapping], id: u32) -> bool {
-    map.iter().any(|range| {
-        id.checked_sub(range.container_id)
-            .is_some_and(|place| place < range.size)
-    })
+    map.iter()
+        .any(|range| id.checked_sub(range.container_id).is_some_and(|place| place < range.size))
 }

@@ -95,37 +95,24 @@ impl Process {
                 ));
             }
             let earlier = self.rlimits.iter().take(index);
-            if earlier
-                .into_iter()
-                .any(|other| other.resource == rlimit.resource)
-            {
+            if earlier.into_iter().any(|other| other.resource == rlimit.resource) {
                 return Err(invalid(
                     at(&format!("rlimits[{index}].type")),
                     format!("{name} is given twice"),
                 ));
             }
         }
-        if self
-            .oom_score_adj
-            .is_some_and(|score| !(-1000..=1000).contains(&score))
-        {
+        if self.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
             return Err(invalid(at("oomScoreAdj"), "is outside -1000 to 1000"));
         }
         self.check_scheduling(&at)
     }
 
     fn check_scheduling(&self, at: &dyn Fn(&str) -> String) -> Result<()> {
-        if self
-            .io_priority
-            .is_some_and(|io| !(0..=7).contains(&io.priority))
-        {
+        if self.io_priority.is_some_and(|io| !(0..=7).contains(&io.priority)) {
             return Err(invalid(at("ioPriority.priority"), "is outside 0 to 7"));
         }
-        if self
-            .scheduler
-            .as_ref()
-            .is_some_and(|scheduler| !(-20..=19).contains(&scheduler.nice))
-        {
+        if self.scheduler.as_ref().is_some_and(|scheduler| !(-20..=19).contains(&scheduler.nice)) {
             return Err(invalid(at("scheduler.nice"), "is outside -20 to 19"));
         }
         Ok(())
@@ -134,11 +121,7 @@ impl Process {
     pub(super) fn normalize(&mut self, warnings: &mut Vec<String>) {
         drop_empty(&mut self.apparmor_profile);
         drop_empty(&mut self.selinux_label);
-        let unknown = self
-            .capabilities
-            .as_ref()
-            .map(Capabilities::unknown)
-            .unwrap_or_default();
+        let unknown = self.capabilities.as_ref().map(Capabilities::unknown).unwrap_or_default();
         if !unknown.is_empty() {
             warnings.push(format!(
                 "ignoring unknown or unavailable capabilities: [{}]",
@@ -149,11 +132,7 @@ impl Process {
 }
 
 fn join(field: &str, name: &str) -> String {
-    if field.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{field}.{name}")
-    }
+    if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") }
 }
 
 fn drop_empty(text: &mut Option<String>) {
@@ -163,10 +142,7 @@ fn drop_empty(text: &mut Option<String>) {
 }
 
 fn drop_empty_path(path: &mut Option<PathBuf>) {
-    if path
-        .as_ref()
-        .is_some_and(|path| path.as_os_str().is_empty())
-    {
+    if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         *path = None;
     }
 }
@@ -196,9 +172,7 @@ fn check_version(version: &str) -> Result<()> {
     let identifiers = |text: &str| {
         text.split('.').all(|part| {
             !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         })
     };
     let tail_fits = (before.is_empty() || identifiers(before.get(1..).unwrap_or_default()))
@@ -221,20 +195,14 @@ fn check_version(version: &str) -> Result<()> {
 }
 
 fn not_a_version(version: &str) -> Error {
-    invalid(
-        "ociVersion",
-        format!("{version:?} is not a semantic version"),
-    )
-    .with_hint("such as 1.2.1")
+    invalid("ociVersion", format!("{version:?} is not a semantic version"))
+        .with_hint("such as 1.2.1")
 }
 
 fn check_mount(mount: &Mount, field: &str) -> Result<()> {
     check_absolute(&mount.destination, join(field, "destination"))?;
     if mount.is_bind() && mount.source.is_none() {
-        return Err(invalid(
-            join(field, "source"),
-            "a bind mount needs a source",
-        ));
+        return Err(invalid(join(field, "source"), "a bind mount needs a source"));
     }
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
         return Err(invalid(field, "uidMappings and gidMappings go together"));
@@ -254,17 +222,11 @@ fn check_user(user: &User, field: &str) -> Result<()> {
     check_id(user.uid, join(field, "uid"))?;
     check_id(user.gid, join(field, "gid"))?;
     for (index, gid) in user.additional_gids.iter().enumerate() {
-        check_id(
-            *gid,
-            format!("{field}.additionalGids[{index}]").trim_start_matches('.'),
-        )?;
+        check_id(*gid, format!("{field}.additionalGids[{index}]").trim_start_matches('.'))?;
     }
     // NGROUPS_MAX of the kernel.
     if user.additional_gids.len() > 65536 {
-        return Err(invalid(
-            join(field, "additionalGids"),
-            "has more than 65536 entries",
-        ));
+        return Err(invalid(join(field, "additionalGids"), "has more than 65536 entries"));
     }
     if user.umask.is_some_and(|umask| umask > 0o777) {
         return Err(invalid(join(field, "umask"), "is above 0777 (511)"));
@@ -278,10 +240,7 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
             let field = format!("hooks.{name}[{index}]");
             check_absolute(&hook.path, join(&field, "path"))?;
             if hook.timeout == Some(0) {
-                return Err(invalid(
-                    join(&field, "timeout"),
-                    "must be greater than zero",
-                ));
+                return Err(invalid(join(&field, "timeout"), "must be greater than zero"));
             }
         }
     }
@@ -294,29 +253,16 @@ mod tests {
 
     #[test]
     fn versions() {
-        for good in [
-            "1.0.0",
-            "1.0.2-dev",
-            "1.3.0+dev",
-            "1.2.1-rc.1+a.b",
-            "1.0.0-x-y",
-        ] {
+        for good in ["1.0.0", "1.0.2-dev", "1.3.0+dev", "1.2.1-rc.1+a.b", "1.0.0-x-y"] {
             check_version(good).expect(good);
         }
-        for bad in [
-            "", "1", "1.0", "1.0.0.0", "v1.0.0", "1.0.x", "1.00.0", "1.0.0-", "1.0.0+", "1.+2.0",
-        ] {
-            assert_eq!(
-                check_version(bad).expect_err(bad).kind(),
-                ErrorKind::InvalidSpec,
-                "{bad}"
-            );
+        for bad in
+            ["", "1", "1.0", "1.0.0.0", "v1.0.0", "1.0.x", "1.00.0", "1.0.0-", "1.0.0+", "1.+2.0"]
+        {
+            assert_eq!(check_version(bad).expect_err(bad).kind(), ErrorKind::InvalidSpec, "{bad}");
         }
         for other in ["0.9.0", "2.0.0", "9.0.0-rc1"] {
-            assert_eq!(
-                check_version(other).expect_err(other).kind(),
-                ErrorKind::Unsupported
-            );
+            assert_eq!(check_version(other).expect_err(other).kind(), ErrorKind::Unsupported);
         }
     }
 }
