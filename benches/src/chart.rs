@@ -5,9 +5,9 @@ use crate::bench::Series;
 use crate::statistics::{Summary, count, summarize};
 use crate::table::format;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 780.0;
 /// Where the bars begin; left of it stand the names.
-const LEFT: f64 = 130.0;
+const LEFT: f64 = 150.0;
 /// The longest bar; right of it stands the value.
 const LONGEST: f64 = 500.0;
 const BAR: f64 = 18.0;

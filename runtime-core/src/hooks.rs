@@ -251,7 +251,9 @@ mod tests {
                 pidfd::ended_within(pidfd, None).attempt("wait").map(drop)
             })
             .expect_err("killed");
-        assert!(error.to_string().contains("release a hook"), "{error}");
+        // Which of the two depends on whether the spawning thread has let go of the socket yet.
+        let text = error.to_string();
+        assert!(text.contains("release a hook") || text.contains("killed by signal 9"), "{text}");
         assert!(!mark.exists());
         let gone = pidfd::open(started.expect("a process")).expect_err("reaped");
         assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
