@@ -93,6 +93,7 @@ fn tap(out: &mut dyn Write, outcomes: &[Outcome], expected: &Expected) -> io::Re
             Verdict::Passed => writeln!(out, "ok {number} - {}", case.name)?,
             Verdict::Skipped(why) => writeln!(out, "ok {number} - {} # SKIP {why}", case.name)?,
             Verdict::Failed(text) => {
+                // TAP calls a failure that is known a TODO; the word is part of the format.
                 let known = expected
                     .reason(case.name)
                     .map(|reason| format!(" # TODO {reason}"))

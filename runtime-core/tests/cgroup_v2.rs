@@ -9,14 +9,17 @@
 )]
 #![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod birth;
+
 use std::io::Write;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use birth::born_in;
 use coracle::ErrorKind;
 use coracle::cgroup::{self, Entry, Layout, Leftover, Manager, Record, Version};
 use coracle::spec::Resources;
@@ -213,31 +216,6 @@ fn a_process_can_be_born_inside() {
     assert_eq!(cgroup.0.processes().unwrap(), [pid]);
     cgroup.0.kill().unwrap();
     eventually("it is dead", || cgroup.0.processes().unwrap().is_empty());
-}
-
-/// A process made by clone3 with `CLONE_INTO_CGROUP`.
-fn born_in(cgroup: BorrowedFd<'_>) -> Option<i32> {
-    // clone3 is system call 435 everywhere; 0x200000000 is CLONE_INTO_CGROUP, 17 is SIGCHLD.
-    let script = r#"
-        use Fcntl;
-        sysopen(my $dir, $ARGV[0], O_RDONLY) or die "open: $!";
-        my $args = pack("Q11", 0x200000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, fileno($dir));
-        my $pid = syscall(435, $args, length($args));
-        die "clone3: $!" if $pid < 0;
-        if ($pid == 0) { close(STDOUT); close(STDERR); sleep 100; exit }
-        print $pid;
-    "#;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), cgroup.as_raw_fd());
-    match Command::new("perl").args(["-e", script, &path]).output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            Some(String::from_utf8(output.stdout).unwrap().parse().unwrap())
-        }
-        Err(error) => {
-            eprintln!("skipped: perl: {error}");
-            None
-        }
-    }
 }
 
 #[test]

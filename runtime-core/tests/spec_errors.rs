@@ -7,32 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
-use coracle::Error;
 use coracle::error::Position;
 use coracle::spec::Spec;
 use serde_json::{Value, json};
 
-fn minimal() -> Value {
-    json!({
-        "ociVersion": "1.2.1",
-        "root": {"path": "rootfs"},
-        "process": {"args": ["true"], "cwd": "/"},
-        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
-    })
-}
+mod configuration;
 
-/// The minimal configuration with the value at a JSON pointer replaced.
-fn with(pointer: &str, value: Value) -> String {
-    let mut config = minimal();
-    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-    let parent = config.pointer_mut(parent).expect("the parent exists");
-    parent[key] = value;
-    serde_json::to_string_pretty(&config).expect("serializes")
-}
-
-fn refusal(text: &str) -> Error {
-    Spec::parse(text.as_bytes()).expect_err(text)
-}
+use configuration::{minimal, refusal, with};
 
 #[test]
 fn the_minimal_configuration_is_accepted() {

@@ -6,33 +6,15 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use coracle::ErrorKind;
 use coracle::error::Position;
 use coracle::spec::{Process, Spec};
-use coracle::{Error, ErrorKind};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn minimal() -> Value {
-    json!({
-        "ociVersion": "1.2.1",
-        "root": {"path": "rootfs"},
-        "process": {"args": ["true"], "cwd": "/"},
-        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
-    })
-}
+mod configuration;
 
-/// The minimal configuration with the value at a JSON pointer replaced.
-fn with(pointer: &str, value: Value) -> String {
-    let mut config = minimal();
-    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
-    let parent = config.pointer_mut(parent).expect("the parent exists");
-    parent[key] = value;
-    serde_json::to_string_pretty(&config).expect("serializes")
-}
-
-fn refusal(text: &str) -> Error {
-    Spec::parse(text.as_bytes()).expect_err(text)
-}
+use configuration::{refusal, with};
 
 #[test]
 fn other_platforms_are_named() {

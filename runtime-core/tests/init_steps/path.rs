@@ -209,9 +209,9 @@ fn the_working_directory_is_inside() {
     let mut setup = Setup::caged(root.path());
     setup.mount(c"proc", b"", c"/proc");
     pivot(&mut setup);
-    setup.step(&Step::WorkingDirectory { path: c"/work/deep", create: true });
+    setup.step(&Step::WorkingDirectory { path: c"/made/deep", create: true });
     setup.shell("pwd");
-    assert_eq!(setup.prints(), "/work/deep\n");
+    assert_eq!(setup.prints(), "/made/deep\n");
     // Descriptors as directories are magic links.
     for path in [c"/proc/self/fd/100", c"/fds/100", c"/proc/self/cwd"] {
         let mut setup = Setup::caged(root.path());
