@@ -16,6 +16,7 @@ Runs the conformance cases against an OCI runtime binary.
   --filter TEXT      only the cases whose name contains TEXT (repeatable: any of them)
   --format FORMAT    pretty (default), tap or junit
   --list             print the names and promises of the cases and stop
+  --rows             print the rows of the checklist with the cases that prove them and stop
   --jobs N           cases that run at the same time (default 2)
   --rootless auto    run as the calling user: root's cases are skipped for others (the default)
   --expect FILE      known differences, one `case-name: reason` a line
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Help,
     /// Print the cases.
     List(Vec<String>),
+    /// Print the rows of the checklist.
+    Rows,
     /// Run one case, for the runner.
     Worker(Job),
     /// Run the selected cases.
@@ -80,6 +83,7 @@ struct Raw {
     jobs: Option<usize>,
     expect: Option<PathBuf>,
     list: bool,
+    rows: bool,
     help: bool,
     worker: Option<String>,
     dir: Option<PathBuf>,
@@ -97,6 +101,9 @@ pub(crate) fn parse() -> Result<Command, String> {
     }
     if raw.list {
         return Ok(Command::List(raw.filters));
+    }
+    if raw.rows {
+        return Ok(Command::Rows);
     }
     let runtime = raw.runtime.ok_or("--runtime PATH is missing (see --help)")?;
     let runtime = absolute(&runtime)?;
@@ -133,6 +140,7 @@ fn read() -> Result<Raw, lexopt::Error> {
                 }
             }
             Long("list") => raw.list = true,
+            Long("rows") => raw.rows = true,
             Long("help") | Short('h') => raw.help = true,
             Long("worker") => raw.worker = Some(parser.value()?.string()?),
             Long("dir") => raw.dir = Some(parser.value()?.into()),

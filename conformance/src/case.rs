@@ -12,6 +12,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// Section of the specification or the convention, and what it promises.
     pub(crate) promise: &'static str,
+    /// The rows of the checklist that the case proves.
+    pub(crate) rows: &'static [&'static str],
     /// What the machine must offer.
     pub(crate) needs: &'static [Need],
     /// The steps.
@@ -50,7 +52,13 @@ impl Case {
         promise: &'static str,
         body: fn(&Trial) -> Check,
     ) -> Self {
-        Self { name, promise, needs: &[], body }
+        Self { name, promise, rows: &[], needs: &[], body }
+    }
+
+    /// The same case as a proof of rows of the checklist, by their ids.
+    #[must_use]
+    pub(crate) const fn rows(self, rows: &'static [&'static str]) -> Self {
+        Self { rows, ..self }
     }
 
     /// The same case with needs.

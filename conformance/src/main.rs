@@ -9,6 +9,7 @@ mod bundle;
 mod call;
 mod case;
 mod cases;
+mod checklist;
 mod console;
 mod container;
 mod expect;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let result = match args::parse() {
         Ok(Command::Help) => say(args::HELP),
         Ok(Command::List(filters)) => list(&filters),
+        Ok(Command::Rows) => say(&checklist::overview()),
         Ok(Command::Worker(job)) => worker::main(&job),
         Ok(Command::Run(args)) => run(&args),
         Err(message) => Err(message),

@@ -26,7 +26,8 @@ pub(super) const CASES: &[Case] = &[
             );
             untouched(b, &trap)
         },
-    ),
+    )
+    .rows(&["mounts: inside the root"]),
     Case::new("attacks/destination-link-file", "CVE-2024-45310: a file made on the host", |t| {
         let trap = trap(t)?;
         let b = t.bundle().link("evil", &trap.join("made").display().to_string()).bind(
@@ -35,7 +36,8 @@ pub(super) const CASES: &[Case] = &[
             &[],
         );
         untouched(b, &trap)
-    }),
+    })
+    .rows(&["mounts: inside the root"]),
     Case::new("attacks/proc-link", "CVE-2019-19921: /proc of the image is a link", |t| {
         let trap = trap(t)?;
         untouched(t.bundle().link("proc", &trap.display().to_string()), &trap)
@@ -109,7 +111,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .rows(&["process.cwd inside"]),
     Case::new("attacks/cwd-descriptor-link", "CVE-2024-21626: through a link of the image", |t| {
         for number in 3..12 {
             let b = t
@@ -119,7 +122,8 @@ pub(super) const CASES: &[Case] = &[
             host_hidden(&b.ops(&["list=.", "list=../../../.."]).run()?, number)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["process.cwd inside"]),
     Case::new("attacks/exec-cwd-descriptor", "CVE-2024-21626: exec --cwd", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         for number in 3..12 {
@@ -128,7 +132,8 @@ pub(super) const CASES: &[Case] = &[
             host_hidden(&output, number)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["process.cwd inside"]),
     Case::new("attacks/exe-interpreter", "CVE-2019-5736: the interpreter is /proc/self/exe", |t| {
         let before = fs::read(t.runtime())?.len();
         let b = t.bundle().file("run", "#!/proc/self/exe\n").mode("run", 0o755).args(&["/run"]);
@@ -145,26 +150,31 @@ pub(super) const CASES: &[Case] = &[
         "attacks/proc-fake-bind",
         "CVE-2019-16884: a directory of the host over /proc",
         |t| t.bundle().unmount("/proc").bind(&source(t)?, "/proc", &[]).refused("/proc").map(drop),
-    ),
+    )
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/proc-fake-tmpfs", "CVE-2019-16884: a tmpfs as /proc", |t| {
         t.bundle().unmount("/proc").mount("/proc", "tmpfs", "tmpfs", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-inside-proc", "CVE-2025-52881: a mount below /proc is refused", |t| {
         t.bundle()
             .bind(&source(t)?.join("file"), "/proc/sys/kernel/hostname", &[])
             .refused("/proc")
             .map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-inside-proc-self", "CVE-2025-52881: a mount over /proc/self", |t| {
         t.bundle().mount("/proc/self/attr", "tmpfs", "tmpfs", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-proc-allowed", "the files that engines emulate may be bound", |t| {
         let answers = t
             .bundle()
             .bind(&source(t)?.join("file"), "/proc/uptime", &[])
             .probe(&["read=/proc/uptime"])?;
         equal("uptime", &answers.value("read=/proc/uptime")?, &json!("content"))
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/sysctl-redirect", "CVE-2025-52881: a sysctl through a faked /proc", |t| {
         let trap = trap(t)?;
         let b = t

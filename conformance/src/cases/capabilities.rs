@@ -29,7 +29,8 @@ pub(super) const CASES: &[Case] = &[
         set(&report, "CapBnd", CHOWN | KILL | NET_BIND)?;
         set(&report, "CapInh", 0)?;
         set(&report, "CapAmb", 0)
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/user", "an ordinary user keeps ambient capabilities only", |t| {
         let report = t
             .bundle()
@@ -49,6 +50,7 @@ pub(super) const CASES: &[Case] = &[
         set(&report, "CapPrm", KILL)?;
         set(&report, "CapBnd", CHOWN | KILL)
     })
+    .rows(&["process.capabilities"])
     .needs(&[Need::Root]),
     Case::new("caps/ambient", "config.md#process: ambient", |t| {
         let list = json!(["CAP_KILL"]);
@@ -66,7 +68,8 @@ pub(super) const CASES: &[Case] = &[
             set(&report, name, KILL)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/empty", "empty sets are none", |t| {
         let report = t.bundle().set("/process/capabilities", json!({
             "bounding": [], "permitted": [], "effective": [], "inheritable": [], "ambient": [],
@@ -75,13 +78,15 @@ pub(super) const CASES: &[Case] = &[
             set(&report, name, 0)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/absent", "no capabilities object is no capability", |t| {
         let report = t.bundle().remove("/process/capabilities").report()?;
         set(&report, "CapInh", 0)?;
         set(&report, "CapAmb", 0)?;
         set(&report, "CapEff", 0)
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/inheritable-clean", "CVE-2022-24769: inheritable is empty unless given", |t| {
         let report = t.bundle().report()?;
         set(&report, "CapInh", 0)
@@ -95,7 +100,8 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .ok()?;
         ensure(output.stderr.contains("CAP_UNHEARD"), format!("no warning: {:?}", output.stderr))
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/effective-without-permitted", "capset(2) refuses it: an error or none", |t| {
         let output = t
             .bundle()
@@ -121,7 +127,8 @@ pub(super) const CASES: &[Case] = &[
             .report()?;
         set(&report, "CapEff", KILL)?;
         set(&report, "CapPrm", KILL)
-    }),
+    })
+    .rows(&["process.capabilities"]),
     Case::new("caps/used", "without CAP_SYS_ADMIN no mount, without CAP_MKNOD no node", |t| {
         let answers = t.bundle().probe(&["mount=tmpfs,/tmp,tmpfs,0", "mknod=/tmp/n,c,1,3"])?;
         answers.fails("mount=tmpfs,/tmp,tmpfs,0", "EPERM")?;

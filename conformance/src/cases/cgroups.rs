@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = &[
         let line = own.lines().find(|line| line.contains(name)).unwrap_or_default();
         ensure(line.ends_with(&wanted), format!("{line}, wanted {wanted}"))
     })
+    .rows(&["linux.cgroupsPath"])
     .needs(&[Need::Cgroup]),
     Case::new(
         "cgroups/path-absent",
@@ -32,6 +33,7 @@ pub(super) const CASES: &[Case] = &[
             ensure(!cgroups(&c.id).is_empty(), "no cgroup has the id in its name")
         },
     )
+    .rows(&["linux.cgroupsPath"])
     .needs(&[Need::Cgroup]),
     Case::new("cgroups/removed", "runtime.md#delete: the cgroup is removed", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
@@ -39,6 +41,7 @@ pub(super) const CASES: &[Case] = &[
         c.delete_force()?.ok()?;
         equal("cgroups", &cgroups(&c.id).len(), &0)
     })
+    .rows(&["delete", "linux.cgroupsPath"])
     .needs(&[Need::Cgroup]),
     Case::new("cgroups/nested-removed", "cgroups made inside are removed too", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
@@ -48,12 +51,14 @@ pub(super) const CASES: &[Case] = &[
         c.delete_force()?.ok()?;
         equal("cgroups", &cgroups(&c.id).len(), &0)
     })
+    .rows(&["delete"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("cgroups/all-killed", "delete --force kills every process", |t| {
         let c = t.bundle().without_namespace("pid").ops(&["fork=2", "sleep"]).start()?;
         c.answers(1)?;
         c.delete_force()?.ok().map(drop)
     })
+    .rows(&["delete"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new(
         "cgroups/kill-shared-pid",
@@ -95,6 +100,7 @@ pub(super) const CASES: &[Case] = &[
             ],
         )
     })
+    .rows(&["memory.limit", "memory.reservation"])
     .needs(&[Need::Controller("memory")]),
     Case::new("cgroups/memory-unlimited", "config-linux.md#memory: -1 is unlimited", |t| {
         t.bundle()
@@ -104,6 +110,7 @@ pub(super) const CASES: &[Case] = &[
             .code(3)
             .map(drop)
     })
+    .rows(&["memory.limit"])
     .needs(&[Need::Controller("memory")]),
     Case::new("cgroups/memory-enforced", "a container above its limit is killed", |t| {
         let output = t
@@ -113,6 +120,7 @@ pub(super) const CASES: &[Case] = &[
             .run()?;
         equal("exit status", &output.code, &137)
     })
+    .rows(&["memory.limit"])
     .needs(&[Need::Controller("memory")]),
     Case::new("cgroups/memory-of-init", "a limit of 8 MiB is enough to start", |t| {
         t.bundle()
@@ -127,11 +135,13 @@ pub(super) const CASES: &[Case] = &[
         let b = t.bundle().set("/linux/resources/pids", json!({ "limit": 42 }));
         files(t, b, "pids", &[("pids.max", "pids.max", "42")])
     })
+    .rows(&["pids.limit"])
     .needs(&[Need::Controller("pids")]),
     Case::new("cgroups/pids-unlimited", "config-linux.md#pids: -1 is unlimited", |t| {
         let b = t.bundle().set("/linux/resources/pids", json!({ "limit": -1 }));
         files(t, b, "pids", &[("pids.max", "pids.max", "max")])
     })
+    .rows(&["pids.limit"])
     .needs(&[Need::Controller("pids")]),
     Case::new("cgroups/pids-enforced", "a container cannot fork above its limit", |t| {
         let output = t
@@ -142,6 +152,7 @@ pub(super) const CASES: &[Case] = &[
             .ok()?;
         contains("answer", &output.stdout, "EAGAIN")
     })
+    .rows(&["pids.limit"])
     .needs(&[Need::Controller("pids")]),
     Case::new("cgroups/cpu-quota", "config-linux.md#cpu: quota and period", |t| {
         let b =
@@ -153,6 +164,7 @@ pub(super) const CASES: &[Case] = &[
             &[("cpu.cfs_quota_us", "cpu.max", "50000"), ("cpu.cfs_period_us", "cpu.max", "200000")],
         )
     })
+    .rows(&["cpu.quota"])
     .needs(&[Need::Controller("cpu")]),
     Case::new("cgroups/cpu-shares", "config-linux.md#cpu: shares", |t| {
         let b = t.bundle().set("/linux/resources/cpu", json!({ "shares": 512 }));
@@ -165,6 +177,7 @@ pub(super) const CASES: &[Case] = &[
         let weight: u32 = fs::read_to_string(path.join("cpu.weight"))?.trim().parse()?;
         ensure((10..100).contains(&weight), format!("cpu.weight {weight}"))
     })
+    .rows(&["cpu.shares"])
     .needs(&[Need::Controller("cpu")]),
     Case::new("cgroups/cpuset", "config-linux.md#cpu: cpus and mems", |t| {
         let b = t.bundle().set("/linux/resources/cpu", json!({ "cpus": "0", "mems": "0" }));
@@ -175,6 +188,7 @@ pub(super) const CASES: &[Case] = &[
             &[("cpuset.cpus", "cpuset.cpus", "0"), ("cpuset.mems", "cpuset.mems", "0")],
         )
     })
+    .rows(&["cpu.cpus"])
     .needs(&[Need::Controller("cpuset")]),
     Case::new("cgroups/bad-limit", "a limit that the kernel refuses is an error", |t| {
         t.bundle()
@@ -182,11 +196,13 @@ pub(super) const CASES: &[Case] = &[
             .refused("cpu|quota")
             .map(drop)
     })
+    .rows(&["cpu.quota"])
     .needs(&[Need::Controller("cpu")]),
     Case::new("cgroups/unified", "config-linux.md#unified: files of version 2", |t| {
         let b = t.bundle().set("/linux/resources/unified", json!({ "pids.max": "33" }));
         files(t, b, "pids", &[("", "pids.max", "33")])
     })
+    .rows(&["unified"])
     .needs(&[Need::CgroupV2, Need::Controller("pids")]),
     Case::new(
         "cgroups/unified-unknown",
@@ -198,6 +214,7 @@ pub(super) const CASES: &[Case] = &[
                 .map(drop)
         },
     )
+    .rows(&["unified"])
     .needs(&[Need::CgroupV2, Need::Cgroup]),
     Case::new("cgroups/unified-traversal", "a file name never leaves the cgroup", |t| {
         t.bundle()
@@ -205,6 +222,7 @@ pub(super) const CASES: &[Case] = &[
             .refused("unified|cgroup")
             .map(drop)
     })
+    .rows(&["unified"])
     .needs(&[Need::Cgroup]),
     Case::new("cgroups/path-traversal", "a path never leaves the hierarchy", |t| {
         let bundle = t.bundle();
@@ -219,6 +237,7 @@ pub(super) const CASES: &[Case] = &[
             node(t).set("/linux/resources/devices", json!([{ "allow": false, "access": "rwm" }]));
         b.probe(&["open=/dev/extra"])?.fails("open=/dev/extra", "EPERM")
     })
+    .rows(&["linux.resources.devices"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("cgroups/devices-defaults", "the default devices stay allowed", |t| {
         let b = t
@@ -228,6 +247,7 @@ pub(super) const CASES: &[Case] = &[
         let answers = b.probe(&all)?;
         all.iter().try_for_each(|op| answers.value(op).map(drop))
     })
+    .rows(&["linux.resources.devices"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("cgroups/devices-allowed", "config-linux.md#allowed-device-list: an entry", |t| {
         let b = node(t).set(
@@ -242,6 +262,7 @@ pub(super) const CASES: &[Case] = &[
         ensure(answers.errno("open=/dev/extra").map_or(true, |errno| errno != "EPERM"), "denied")?;
         answers.fails("write=/dev/extra", "EPERM")
     })
+    .rows(&["linux.resources.devices"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("cgroups/devices-mknod", "config-linux.md#allowed-device-list: access m", |t| {
         let caps = json!(["CAP_MKNOD"]);
@@ -260,6 +281,7 @@ pub(super) const CASES: &[Case] = &[
             );
         b.probe(&["mknod=/a,c,10,183"])?.value("mknod=/a,c,10,183").map(drop)
     })
+    .rows(&["linux.resources.devices"])
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("cgroups/update", "convention: update --resources - changes limits", |t| {
         let c = t

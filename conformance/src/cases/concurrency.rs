@@ -30,13 +30,15 @@ pub(super) const CASES: &[Case] = &[
         equal("winners", &winners, &1)?;
         let said = outputs.iter().filter(|output| output.stderr.contains("exist")).count();
         equal("losers who say why", &said, &(WIDTH - 1))
-    }),
+    })
+    .rows(&["failed operation", "create"]),
     Case::new("concurrency/start", "eight starts: one wins", |t| {
         let c = t.bundle().ops(&["sleep"]).create()?;
         let outputs = together(t, &["start", &c.id])?;
         equal("winners", &outputs.iter().filter(|output| output.code == 0).count(), &1)?;
         c.is("running")
-    }),
+    })
+    .rows(&["start"]),
     Case::new("concurrency/delete-force", "eight times delete --force: all succeed", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let outputs = together(t, &["delete", "--force", &c.id])?;
@@ -96,10 +98,12 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("concurrency/kill-of-create", "SIGKILL to create: delete --force cleans", |t| {
         cut_off(t, Signal::SIGKILL)
-    }),
+    })
+    .rows(&["failed operation"]),
     Case::new("concurrency/term-of-create", "SIGTERM to create: delete --force cleans", |t| {
         cut_off(t, Signal::SIGTERM)
-    }),
+    })
+    .rows(&["failed operation"]),
 ];
 
 /// The same call eight times at once.

@@ -22,13 +22,15 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .code(3)
             .map(drop)
-    }),
+    })
+    .rows(&["unknown properties"]),
     Case::new("config/missing", "create: config.json must exist", |t| {
         let mut bundle = t.bundle();
         let call = bundle.call("create", &[])?;
         fs::remove_file(bundle.dir.join("config.json"))?;
         call.run()?.code(1)?.fails_with("config.json").map(drop)
-    }),
+    })
+    .rows(&["create"]),
     Case::new("config/empty", "an empty file is an error", |t| {
         t.bundle().raw("").refused("").map(drop)
     }),
@@ -43,7 +45,8 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("config/root-missing", "config.md#root: needed on Linux", |t| {
         t.bundle().remove("/root").refused("root").map(drop)
-    }),
+    })
+    .rows(&["root"]),
     Case::new("config/linux-missing", "config.md: the linux object may be absent", |t| {
         no_crash(t.bundle().remove("/linux").remove("/hostname").remove("/mounts").ops(&["exit=0"]))
     })
@@ -127,13 +130,15 @@ pub(super) const CASES: &[Case] = &[
         "config/annotation-key-empty",
         "config.md#annotations: an empty key: no crash",
         |t| no_crash(t.bundle().set("/annotations", json!({ "": "x" })).ops(&["exit=0"])),
-    ),
+    )
+    .rows(&["annotations"]),
     Case::new("config/unsupported-apparmor", "config.md: a profile that cannot be had", |t| {
         if Path::new("/sys/kernel/security/apparmor").exists() {
             return skip("AppArmor is there");
         }
         t.bundle().set("/process/apparmorProfile", "no-such-profile").refused("apparmor").map(drop)
-    }),
+    })
+    .rows(&["unsupported values", "process.apparmorProfile"]),
     Case::new("config/unsupported-selinux", "config.md: a label that cannot be had", |t| {
         if Path::new("/sys/fs/selinux").exists() {
             return skip("SELinux is there");
@@ -142,19 +147,24 @@ pub(super) const CASES: &[Case] = &[
             .set("/process/selinuxLabel", "system_u:system_r:x_t:s0")
             .refused("selinux")
             .map(drop)
-    }),
+    })
+    .rows(&["unsupported values", "process.selinuxLabel"]),
     Case::new("strict/version-missing", "config.md#specification-version: required", |t| {
         t.bundle().remove("/ociVersion").refused("ociVersion").map(drop)
-    }),
+    })
+    .rows(&["ociVersion"]),
     Case::new("strict/version-major", "config.md#specification-version: another major", |t| {
         t.bundle().set("/ociVersion", "9.0.0").refused("9.0.0").map(drop)
-    }),
+    })
+    .rows(&["ociVersion"]),
     Case::new("strict/version-words", "config.md#specification-version: SemVer", |t| {
         t.bundle().set("/ociVersion", "one").refused("ociVersion").map(drop)
-    }),
+    })
+    .rows(&["ociVersion"]),
     Case::new("strict/version-minor", "a newer minor version is accepted", |t| {
         t.bundle().set("/ociVersion", "1.2.0").ops(&["exit=3"]).run()?.code(3).map(drop)
-    }),
+    })
+    .rows(&["ociVersion"]),
     Case::new("strict/error-names-field", "a wrong type names the field", |t| {
         t.bundle().set("/process/user/uid", "root").refused("uid").map(drop)
     }),

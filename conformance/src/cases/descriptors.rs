@@ -14,7 +14,8 @@ use crate::value::{contains, equal, strings};
 pub(super) const CASES: &[Case] = &[
     Case::new("fds/only-three", "runtime-linux.md#file-descriptors: 0, 1 and 2 only", |t| {
         equal("descriptors", &numbers(&t.bundle().report()?), &["0", "1", "2"])
-    }),
+    })
+    .rows(&["file descriptors"]),
     Case::new(
         "fds/not-inherited",
         "runtime-linux.md#file-descriptors: none of the caller's",
@@ -22,7 +23,8 @@ pub(super) const CASES: &[Case] = &[
             let report = with_files(t, &[], &[])?;
             equal("descriptors", &numbers(&report), &["0", "1", "2"])
         },
-    ),
+    )
+    .rows(&["file descriptors"]),
     Case::new("fds/exec-not-inherited", "none of the caller's in exec either", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let file = marked(t)?;
@@ -30,7 +32,8 @@ pub(super) const CASES: &[Case] = &[
         let output = call.shell(format!("exec 3<{file} 7<{file}")).run()?.ok()?;
         let report = Answers::of(&output.stdout)?.value("report")?;
         equal("descriptors", &numbers(&report), &["0", "1", "2"])
-    }),
+    })
+    .rows(&["file descriptors"]),
     Case::new("fds/preserve", "convention: --preserve-fds passes 3 and up", |t| {
         let file = marked(t)?;
         let mut bundle = t.bundle().ops(&["report", "readfd=3"]);
@@ -39,7 +42,8 @@ pub(super) const CASES: &[Case] = &[
         let answers = Answers::of(&output.stdout)?;
         equal("content", &answers.value("readfd=3")?, &json!("mark"))?;
         equal("descriptors", &numbers(&answers.value("report")?), &["0", "1", "2", "3"])
-    }),
+    })
+    .rows(&["file descriptors"]),
     Case::new("fds/preserve-missing", "convention: --preserve-fds of a closed one fails", |t| {
         let mut bundle = t.bundle().ops(&["exit=0"]);
         let call = bundle.call("run", &["--preserve-fds", "3"])?;
@@ -58,7 +62,8 @@ pub(super) const CASES: &[Case] = &[
         let env = strings(&report, "/env")?.join("\n");
         contains("env", &env, "LISTEN_FDS=2")?;
         contains("env", &env, "LISTEN_PID=1")
-    }),
+    })
+    .rows(&["LISTEN_FDS"]),
     Case::new("fds/stdio-closed", "the caller's closed streams do not break anything", |t| {
         let mut bundle = t.bundle().ops(&["create=/ran", "exit=3"]);
         let ran = bundle.rootfs("ran");

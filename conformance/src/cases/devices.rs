@@ -26,7 +26,8 @@ pub(super) const CASES: &[Case] = &[
             equal(name, text(node, "/mode")?, "0666")?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["default devices"]),
     Case::new("devices/links", "runtime-linux.md#dev-symbolic-links", |t| {
         let report = t.bundle().report()?;
         for (name, target) in [
@@ -38,13 +39,15 @@ pub(super) const CASES: &[Case] = &[
             equal(name, text(&report["dev"][name], "/target")?, target)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["/dev links"]),
     Case::new("devices/ptmx", "config-linux.md#default-devices: /dev/ptmx opens", |t| {
         let answers = t.bundle().probe(&["report", "rw=/dev/ptmx"])?;
         answers.value("rw=/dev/ptmx")?;
         let report = answers.value("report")?;
         ensure(text(&report["dev"]["ptmx"], "/target")?.ends_with("pts/ptmx"), "ptmx is no link")
-    }),
+    })
+    .rows(&["default devices"]),
     Case::new("devices/work", "the default devices work", |t| {
         let answers = t.bundle().probe(&[
             "write=/dev/null",
@@ -55,7 +58,8 @@ pub(super) const CASES: &[Case] = &[
         answers.value("write=/dev/null")?;
         equal("null", &answers.value("read=/dev/null")?, &json!(""))?;
         answers.fails("put=/dev/full,x", "ENOSPC")
-    }),
+    })
+    .rows(&["default devices"]),
     Case::new("devices/read-only-dev", "a read-only /dev has everything in it", |t| {
         let options = json!(["nosuid", "mode=755", "size=64k", "ro"]);
         let answers = t.bundle().set("/mounts/1/options", options).probe(&[
@@ -89,6 +93,7 @@ pub(super) const CASES: &[Case] = &[
         equal("mode", text(&node, "/mode")?, "0640")?;
         equal("owner", &json!([node["uid"], node["gid"]]), &json!([12, 34]))
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new("devices/block", "config-linux.md#devices: a block device", |t| {
         let node = device(t, json!({ "path": "/dev/disk0", "type": "b", "major": 7, "minor": 99 }))
@@ -97,6 +102,7 @@ pub(super) const CASES: &[Case] = &[
         equal("kind", text(&node, "/kind")?, "block")?;
         equal("rdev", text(&node, "/rdev")?, "7:99")
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new("devices/fifo", "config-linux.md#devices: type p without a number", |t| {
         let node = device(t, json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622 }))
@@ -105,6 +111,7 @@ pub(super) const CASES: &[Case] = &[
         equal("kind", text(&node, "/kind")?, "fifo")?;
         equal("mode", text(&node, "/mode")?, "0622")
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new("devices/outside-dev", "config-linux.md#devices: any path; parents are made", |t| {
         let node =
@@ -113,6 +120,7 @@ pub(super) const CASES: &[Case] = &[
                 .value("stat=/srv/deep/node")?;
         equal("rdev", text(&node, "/rdev")?, "1:3")
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new("devices/umask-free", "fileMode is exact, whatever the umask", |t| {
         let mut bundle = device(
@@ -125,6 +133,7 @@ pub(super) const CASES: &[Case] = &[
         let node = crate::bundle::Answers::of(&output.stdout)?.value("stat=/dev/extra")?;
         equal("mode", text(&node, "/mode")?, "0666")
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new(
         "devices/unknown-type",
@@ -134,13 +143,15 @@ pub(super) const CASES: &[Case] = &[
                 .refused("device|type")
                 .map(drop)
         },
-    ),
+    )
+    .rows(&["linux.devices"]),
     Case::new("devices/conflict", "config-linux.md#devices: a file in the way is an error", |t| {
         device(t, json!({ "path": "/etc/there", "type": "c", "major": 1, "minor": 3 }))
             .file("etc/there", "x")
             .refused("/etc/there")
             .map(drop)
     })
+    .rows(&["linux.devices"])
     .needs(&[Need::Root]),
     Case::new("devices/bound-dev", "a /dev bound from the host gets no devices", |t| {
         t.bundle()
@@ -164,7 +175,8 @@ pub(super) const CASES: &[Case] = &[
                 || answers.errno("read=/etc/secret").is_ok(),
             "the secret is readable",
         )
-    }),
+    })
+    .rows(&["linux.maskedPaths"]),
     Case::new("masked/directory", "config-linux.md#masked-paths: a directory is empty", |t| {
         let answers = t
             .bundle()
@@ -173,7 +185,8 @@ pub(super) const CASES: &[Case] = &[
             .probe(&["list=/secret", "create=/secret/new"])?;
         equal("list", &answers.value("list=/secret")?, &json!([]))?;
         answers.errno("create=/secret/new").map(drop)
-    }),
+    })
+    .rows(&["linux.maskedPaths"]),
     Case::new(
         "masked/missing",
         "config-linux.md#masked-paths: a missing path is passed over",
@@ -185,7 +198,8 @@ pub(super) const CASES: &[Case] = &[
                 .code(3)
                 .map(drop)
         },
-    ),
+    )
+    .rows(&["linux.maskedPaths"]),
     Case::new("masked/no-sysfs", "a masked path below a plain, empty /sys is passed over", |t| {
         t.bundle().unmount("/sys").ops(&["exit=3"]).run()?.code(3).map(drop)
     }),
@@ -212,7 +226,8 @@ pub(super) const CASES: &[Case] = &[
             )?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["linux.maskedPaths"]),
     Case::new("masked/relative", "config-linux.md#masked-paths: absolute paths only", |t| {
         t.bundle().set("/linux/maskedPaths", json!(["proc/kcore"])).ran_or_refused()
     }),
@@ -224,7 +239,8 @@ pub(super) const CASES: &[Case] = &[
             .probe(&["write=/etc/conf", "read=/etc/conf"])?;
         answers.fails("write=/etc/conf", "EROFS")?;
         answers.value("read=/etc/conf").map(drop)
-    }),
+    })
+    .rows(&["linux.readonlyPaths"]),
     Case::new("readonly/directory", "config-linux.md#readonly-paths: a directory", |t| {
         let answers = t
             .bundle()
@@ -234,7 +250,8 @@ pub(super) const CASES: &[Case] = &[
         answers.fails("write=/srv/file", "EROFS")?;
         answers.fails("create=/srv/new", "EROFS")?;
         answers.value("create=/other").map(drop)
-    }),
+    })
+    .rows(&["linux.readonlyPaths"]),
     Case::new("readonly/proc-sys", "the usual read-only paths of /proc", |t| {
         let answers =
             t.bundle().probe(&["write=/proc/sys/kernel/hostname", "write=/proc/sysrq-trigger"])?;
@@ -243,6 +260,7 @@ pub(super) const CASES: &[Case] = &[
         let errno = answers.errno("write=/proc/sysrq-trigger")?;
         ensure(errno == "EROFS" || errno == "ENOENT", errno)
     })
+    .rows(&["linux.readonlyPaths"])
     .needs(&[Need::Root]),
     Case::new("readonly/keeps-flags", "the flags of the mount below stay", |t| {
         let report = t.bundle().report()?;
@@ -264,7 +282,8 @@ pub(super) const CASES: &[Case] = &[
                 .code(3)
                 .map(drop)
         },
-    ),
+    )
+    .rows(&["linux.readonlyPaths"]),
 ];
 
 fn device(t: &Trial, device: serde_json::Value) -> Bundle<'_> {

@@ -39,14 +39,16 @@ pub(super) const CASES: &[Case] = &[
         let c = bundle.ops(&["sleep"]).start()?;
         let report = c.exec_probe(&[], &["report"])?.value("report")?;
         equal("personality", text(&report, "/personality")?, "00000008")
-    }),
+    })
+    .rows(&["linux.personality"]),
     Case::new("exec/cpu-affinity", "config.md#linux-process: execCPUAffinity", |t| {
         let affinity = json!({ "initial": "0", "final": "0" });
         let bundle = t.bundle().set("/process/execCPUAffinity", affinity);
         let c = bundle.ops(&["sleep"]).start()?;
         let report = c.exec_probe(&[], &["report"])?.value("report")?;
         equal("processors", text(&report, "/status/Cpus_allowed_list")?, "0")
-    }),
+    })
+    .rows(&["process.execCPUAffinity"]),
     Case::new("exec/process-file", "convention: --process FILE is a process object", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let report = process_file(
@@ -118,7 +120,8 @@ pub(super) const CASES: &[Case] = &[
         let env = strings(&report, "/env")?;
         let has = |line: &str| env.iter().any(|found| found == line);
         ensure(has("A=3") && has("B=2") && !has("A=1"), format!("{env:?}"))
-    }),
+    })
+    .rows(&["process.env"]),
     Case::new("exec/cap", "convention: --cap adds a capability", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let report = c.exec_probe(&["--cap", "CAP_SYS_ADMIN"], &["report"])?.value("report")?;
@@ -145,12 +148,14 @@ pub(super) const CASES: &[Case] = &[
         let c = t.bundle().ops(&["exit=0"]).start()?;
         c.stopped()?;
         c.exec(&[], &["/probe", "exit=0"])?.code(255)?.fails_with("stopped").map(drop)
-    }),
+    })
+    .rows(&["wrong state"]),
     Case::new("exec/paused", "exec in a paused container is an error", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         c.call(&["pause"]).run()?.ok()?;
         c.exec(&[], &["/probe", "exit=0"])?.code(255)?.fails_with("paused").map(drop)
     })
+    .rows(&["wrong state"])
     .needs(&[Need::Cgroup]),
     Case::new("exec/keeps-security", "exec has the settings of the container's process", |t| {
         let report = secured(t)?.exec_probe(&[], &["report"])?.value("report")?;
@@ -180,13 +185,15 @@ pub(super) const CASES: &[Case] = &[
         let report = c.exec_probe(&[], &["report"])?.value("report")?;
         equal("NoNewPrivs", text(&report, "/status/NoNewPrivs")?, "1")?;
         ensure(!strings(&report, "/env")?.contains(&"EDITED=1".to_owned()), "the edit took effect")
-    }),
+    })
+    .rows(&["config edited"]),
     Case::new("exec/config-removed", "runtime.md#create: the bundle's file is not needed", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         fs::remove_file(c.bundle.join("config.json"))?;
         c.exec(&[], &["/probe", "exit=4"])?.code(4)?;
         c.is("running")
-    }),
+    })
+    .rows(&["config edited"]),
     Case::new(
         "exec/session",
         "CVE-2017-5226: no controlling terminal, a session of its own",

@@ -71,7 +71,8 @@ pub(super) const CASES: &[Case] = &[
             .code(1)?
             .fails_with("no such file or directory")
             .map(drop)
-    }),
+    })
+    .rows(&["create"]),
     Case::new("run/detach", "convention: run --detach returns while the program runs", |t| {
         let mut bundle = t.bundle().ops(&["sleep"]);
         let output = bundle.call("run", &["--detach"])?.run()?;
@@ -123,18 +124,22 @@ pub(super) const CASES: &[Case] = &[
             .args(&["no-such-program"])
             .refused("executable file not found in $PATH")
             .map(drop)
-    }),
+    })
+    .rows(&["create", "process.args"]),
     Case::new("exe/missing", "the error of create, in the words engines look for", |t| {
         t.bundle().args(&["/no/such/program"]).refused("no such file or directory").map(drop)
-    }),
+    })
+    .rows(&["create", "process.args"]),
     Case::new("exe/directory", "the error of create, in the words engines look for", |t| {
         let output = t.bundle().args(&["/etc"]).refused("")?;
         let text = output.stderr.to_lowercase();
         ensure(text.contains("is a directory") || text.contains("permission denied"), text)
-    }),
+    })
+    .rows(&["create", "process.args"]),
     Case::new("exe/not-executable", "the error of create, in the words engines look for", |t| {
         t.bundle().file("etc/data", "x").args(&["/etc/data"]).refused("permission denied").map(drop)
-    }),
+    })
+    .rows(&["create", "process.args"]),
     Case::new("exe/not-executable-in-path", "a file without x is passed over in the PATH", |t| {
         let bundle = t.bundle().file("usr/local/bin/tool", "x");
         std::fs::copy(t.probe(), bundle.rootfs("bin/tool"))?;

@@ -18,36 +18,44 @@ pub(super) const CASES: &[Case] = &[
         let start = Instant::now();
         t.bundle().hook("createRuntime", hook).refused("hook")?;
         ensure(start.elapsed() < Duration::from_secs(6), "the timeout is not kept")
-    }),
+    })
+    .rows(&["hooks.timeout"]),
     Case::new("hooks/timeout-bad", "config.md: timeout must be greater than zero", |t| {
         let mut hook = host_hook(t, "x", &[]);
         hook["timeout"] = json!(-1);
         t.bundle().hook("createRuntime", hook).refused("timeout|hook").map(drop)
-    }),
+    })
+    .rows(&["hooks.timeout"]),
     Case::new("hooks/path-relative", "config.md: path must be absolute", |t| {
         t.bundle().hook("createRuntime", json!({ "path": "true" })).refused("hook").map(drop)
-    }),
+    })
+    .rows(&["hooks.path"]),
     Case::new("hooks/path-missing", "a missing hook is an error that names it", |t| {
         t.bundle()
             .hook("createRuntime", json!({ "path": "/no/such/hook" }))
             .refused("/no/such/hook")
             .map(drop)
-    }),
+    })
+    .rows(&["hooks.path"]),
     Case::new("hooks/fails-prestart", "runtime.md#lifecycle: create fails, nothing is left", |t| {
         fails_create(t, "prestart")
-    }),
+    })
+    .rows(&["failed operation", "hooks.prestart"]),
     Case::new("hooks/fails-create-runtime", "runtime.md#lifecycle: create fails", |t| {
         fails_create(t, "createRuntime")
-    }),
+    })
+    .rows(&["failed operation", "hooks.createRuntime"]),
     Case::new("hooks/fails-create-container", "runtime.md#lifecycle: create fails", |t| {
         fails_create(t, "createContainer")
-    }),
+    })
+    .rows(&["failed operation", "hooks.createContainer"]),
     Case::new("hooks/fails-start-container", "runtime.md#lifecycle: start fails", |t| {
         let hook = json!({ "path": "/probe", "args": ["probe", "exit=3"] });
         let c = t.bundle().ops(&["create=/ran"]).hook("startContainer", hook).create()?;
         c.start()?.code(1)?;
         ensure(!c.bundle.join("rootfs/ran").exists(), "the program ran")
-    }),
+    })
+    .rows(&["hooks.startContainer"]),
     Case::new(
         "hooks/fails-poststart",
         "runtime.md#lifecycle: start fails, the container stops",
@@ -62,7 +70,8 @@ pub(super) const CASES: &[Case] = &[
                 c.status().map_or(true, |status| status == "stopped")
             })
         },
-    ),
+    )
+    .rows(&["hooks.poststart"]),
     Case::new(
         "hooks/fails-poststop",
         "runtime.md#lifecycle: a poststop failure is a warning",
@@ -77,7 +86,8 @@ pub(super) const CASES: &[Case] = &[
             c.delete()?.ok()?;
             equal("hooks", &labels(&records(t, &c.bundle)?), &["one", "two"])
         },
-    ),
+    )
+    .rows(&["hooks.poststop"]),
     Case::new("hooks/first-failure-stops", "config.md: later hooks do not run", |t| {
         let bundle = t
             .bundle()
@@ -86,13 +96,15 @@ pub(super) const CASES: &[Case] = &[
         let dir = bundle.dir.clone();
         bundle.refused("hook")?;
         equal("hooks", &labels(&records(t, &dir)?), &["one"])
-    }),
+    })
+    .rows(&["hooks: list order"]),
     Case::new("hooks/failure-shows-stderr", "the words of a failing hook are in the error", |t| {
         t.bundle()
             .hook("createRuntime", host_hook(t, "x", &["stderr=the-reason", "exit=3"]))
             .refused("the-reason")
             .map(drop)
-    }),
+    })
+    .rows(&["hooks: output"]),
 ];
 
 fn fails_create(t: &Trial, kind: &str) -> Check {

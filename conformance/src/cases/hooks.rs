@@ -26,12 +26,21 @@ pub(super) const CASES: &[Case] = &[
             "poststop",
         ];
         equal("hooks", &found, &wanted)
-    }),
+    })
+    .rows(&[
+        "hooks.prestart",
+        "hooks.createRuntime",
+        "hooks.createContainer",
+        "hooks.startContainer",
+        "hooks.poststart",
+        "hooks.poststop",
+    ]),
     Case::new("hooks/at-create", "config.md#posix-platform-hooks: create and start halves", |t| {
         let c = with_all(t).create()?;
         let found = labels(&records(t, &c.bundle)?);
         equal("after create", &found, &["prestart", "createRuntime", "createContainer"])
-    }),
+    })
+    .rows(&["hooks.createRuntime", "hooks.startContainer", "hooks.poststart"]),
     Case::new("hooks/status", "runtime.md#lifecycle: the status that each kind sees", |t| {
         for record in life(t)? {
             let status = text(&record, "/state/status")?;
@@ -44,7 +53,8 @@ pub(super) const CASES: &[Case] = &[
             ensure(allowed.contains(&status), format!("{status} in {}", record["label"]))?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["hooks: state"]),
     Case::new("hooks/state", "config.md#posix-platform-hooks: the state on standard input", |t| {
         for record in life(t)? {
             ensure(
@@ -59,7 +69,8 @@ pub(super) const CASES: &[Case] = &[
             equal("annotations", &record["state"]["annotations"], &json!({ "key": "value" }))?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["hooks: state"]),
     Case::new("hooks/pid", "runtime.md#state: the pid in the runtime's own namespace", |t| {
         let c = with_all(t).create()?;
         let pid = c.pid()?;
@@ -85,7 +96,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .rows(&["hooks.prestart", "hooks.createRuntime", "hooks.poststart", "hooks.poststop"]),
     Case::new("hooks/namespaces-container", "config.md: two kinds run in the container's", |t| {
         let c = with_all(t).start()?;
         let pid = c.pid()?;
@@ -97,7 +109,8 @@ pub(super) const CASES: &[Case] = &[
             }
         }
         Ok(())
-    }),
+    })
+    .rows(&["hooks.createContainer", "hooks.startContainer"]),
     Case::new(
         "hooks/create-container-root",
         "config.md: createContainer runs before the pivot",
@@ -106,12 +119,14 @@ pub(super) const CASES: &[Case] = &[
             let root = find(&list, "createContainer")?["at"]["root"].to_string();
             ensure(!root.contains("\"probe\""), format!("the root is the container's: {root}"))
         },
-    ),
+    )
+    .rows(&["hooks.createContainer"]),
     Case::new("hooks/start-container-root", "config.md: startContainer runs in the rootfs", |t| {
         let list = life(t)?;
         let root = find(&list, "startContainer")?["at"]["root"].to_string();
         ensure(root.contains("\"probe\""), format!("the root is not the container's: {root}"))
-    }),
+    })
+    .rows(&["hooks.startContainer"]),
     Case::new("hooks/list-order", "config.md: hooks of a kind run in the listed order", |t| {
         let mut bundle = t.bundle().ops(&["exit=0"]);
         for label in ["one", "two", "three"] {
@@ -120,18 +135,21 @@ pub(super) const CASES: &[Case] = &[
         let dir = bundle.dir.clone();
         bundle.run()?.ok()?;
         equal("hooks", &labels(&records(t, &dir)?), &["one", "two", "three"])
-    }),
+    })
+    .rows(&["hooks: list order"]),
     Case::new("hooks/args", "config.md: args as in execv", |t| {
         let mut hook = host_hook(t, "x", &[]);
         hook["args"][0] = json!("some name");
         let record = one(t, hook)?;
         equal("args", &strings(&record, "/at/args")?[0].as_str(), &"some name")
-    }),
+    })
+    .rows(&["hooks.args"]),
     Case::new("hooks/env", "config.md: exactly the given environment", |t| {
         let mut hook = host_hook(t, "x", &[]);
         hook["env"] = json!(["A=1", "B=two"]);
         equal("env", &strings(&one(t, hook)?, "/at/env")?, &["A=1", "B=two"])
-    }),
+    })
+    .rows(&["hooks.env"]),
     Case::new("hooks/env-not-of-container", "CVE-2025-23266: not the container's", |t| {
         let bundle = t
             .bundle()
@@ -142,7 +160,8 @@ pub(super) const CASES: &[Case] = &[
         bundle.run()?.ok()?;
         let env = strings(&records(t, &dir)?[0], "/at/env")?.join("\n");
         ensure(!env.contains("evil"), env)
-    }),
+    })
+    .rows(&["hooks.env"]),
     Case::new("hooks/descriptors-of-caller", "no file of the caller leaks into a hook", |t| {
         let mut bundle = with_all(t).ops(&["exit=0"]);
         let dir = bundle.dir.clone();
@@ -169,7 +188,8 @@ pub(super) const CASES: &[Case] = &[
         let c = t.bundle().ops(&["sleep"]).hook("poststop", host_hook(t, "x", &[])).start()?;
         c.delete_force()?.ok()?;
         equal("hooks", &labels(&records(t, &c.bundle)?), &["x"])
-    }),
+    })
+    .rows(&["hooks.poststop"]),
     Case::new("hooks/cgroup-exists", "config.md: createRuntime sees the container's cgroup", |t| {
         let bundle =
             t.bundle().ops(&["exit=0"]).hook("createRuntime", host_hook(t, "x", &["sleep=1"]));
@@ -180,6 +200,7 @@ pub(super) const CASES: &[Case] = &[
         running.wait()?.ok()?;
         seen
     })
+    .rows(&["hooks.createRuntime", "order of set-up"])
     .needs(&[Need::Cgroup]),
     Case::new("hooks/big-state", "a hook that reads nothing does not block", |t| {
         let annotation = "x".repeat(200_000);
@@ -190,7 +211,8 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .ok()
             .map(drop)
-    }),
+    })
+    .rows(&["hooks: state"]),
 ];
 
 pub(super) fn host_hook(t: &Trial, label: &str, more: &[&str]) -> Value {

@@ -9,47 +9,56 @@ use crate::value::{contains, equal, text};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
-    Case::new("lifecycle/whole", "runtime.md#lifecycle: created, running, stopped, gone", whole),
+    Case::new("lifecycle/whole", "runtime.md#lifecycle: created, running, stopped, gone", whole)
+        .rows(&["state.status"]),
     Case::new("lifecycle/create-runs-nothing", "runtime.md#create: no user program", |t| {
         let c = t.bundle().ops(&["create=/ran", "sleep"]).create()?;
         std::thread::sleep(std::time::Duration::from_millis(100));
         ensure(!c.bundle.join("rootfs/ran").exists(), "the program ran before start")?;
         c.start()?.ok()?;
         t.until("the program runs", || c.bundle.join("rootfs/ran").exists())
-    }),
+    })
+    .rows(&["create"]),
     Case::new("lifecycle/start-twice", "runtime.md#start: only a created container", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         c.start()?.code(1)?.fails_with("cannot start an already running container")?;
         c.is("running")
-    }),
+    })
+    .rows(&["wrong state", "start"]),
     Case::new("lifecycle/start-stopped", "runtime.md#start: only a created container", |t| {
         let c = t.bundle().ops(&["exit=0"]).start()?;
         c.stopped()?;
         c.start()?.code(1)?.fails_with("cannot start a container that has stopped")?;
         c.is("stopped")
-    }),
+    })
+    .rows(&["wrong state", "start"]),
     Case::new("lifecycle/start-missing", "runtime.md#start: an unknown id is an error", |t| {
         t.run(&["start", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
-    }),
+    })
+    .rows(&["start"]),
     Case::new("lifecycle/kill-stopped", "runtime.md#kill: only created or running", |t| {
         let c = t.bundle().ops(&["exit=0"]).start()?;
         c.stopped()?;
         c.kill("KILL")?.code(1)?.fails_with("container not running").map(drop)
-    }),
+    })
+    .rows(&["wrong state", "kill"]),
     Case::new("lifecycle/kill-created", "runtime.md#kill: a created container", |t| {
         let c = t.bundle().ops(&["sleep"]).create()?;
         c.kill("KILL")?.ok()?;
         c.stopped()?;
         c.delete()?.ok().map(drop)
-    }),
+    })
+    .rows(&["kill"]),
     Case::new("lifecycle/kill-missing", "runtime.md#kill: an unknown id is an error", |t| {
         t.run(&["kill", &t.id(), "KILL"])?.code(1)?.fails_with("does not exist").map(drop)
-    }),
+    })
+    .rows(&["kill"]),
     Case::new("lifecycle/delete-running", "runtime.md#delete: only a stopped container", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         c.delete()?.code(1)?.fails_with("that is not stopped: running")?;
         c.is("running")
-    }),
+    })
+    .rows(&["wrong state", "delete"]),
     Case::new("lifecycle/delete-created", "convention: a created container can be deleted", |t| {
         t.bundle().ops(&["sleep"]).create()?.delete()?.ok().map(drop)
     }),
@@ -60,7 +69,8 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("lifecycle/delete-missing", "runtime.md#delete: an unknown id is an error", |t| {
         t.run(&["delete", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
-    }),
+    })
+    .rows(&["delete"]),
     Case::new("lifecycle/delete-force-missing", "convention: --force on nothing is fine", |t| {
         t.run(&["delete", "--force", &t.id()])?.ok().map(drop)
     }),
@@ -69,20 +79,23 @@ pub(super) const CASES: &[Case] = &[
         c.stopped()?;
         c.delete()?.ok()?;
         c.delete()?.code(1)?.fails_with("does not exist").map(drop)
-    }),
+    })
+    .rows(&["delete"]),
     Case::new("lifecycle/id-used-again", "runtime.md#delete: the id may be used again", |t| {
         let id = t.new_id();
         for _ in 0..2 {
             t.bundle().with_id(&id).ops(&["exit=3"]).run()?.code(3)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["delete"]),
     Case::new("lifecycle/duplicate-id", "runtime.md#create: the id must be unique", |t| {
         let c = t.bundle().ops(&["sleep"]).create()?;
         let mut second = t.bundle().with_id(&c.id).ops(&["sleep"]);
         second.call("create", &[])?.run()?.code(1)?.fails_with("exist")?;
         c.is("created")
-    }),
+    })
+    .rows(&["create"]),
     Case::new("lifecycle/bad-ids", "convention: ids are letters, digits and _+.-", |t| {
         for id in ["a/b", "..", ".", "", "a b", "ä", "../x", "a\nb", "a*"] {
             let mut bundle = t.bundle().with_id(id);
@@ -106,7 +119,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("state/missing", "runtime.md#query-state: an unknown id is an error", |t| {
         t.run(&["state", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
     }),
-    Case::new("state/fields", "runtime.md#state: the fields", state_fields),
+    Case::new("state/fields", "runtime.md#state: the fields", state_fields).rows(&["state"]),
     Case::new("state/annotations", "runtime.md#state: annotations of the configuration", |t| {
         let c = t
             .bundle()
@@ -119,23 +132,27 @@ pub(super) const CASES: &[Case] = &[
             state.get("annotations").unwrap_or(&json!(null)),
             &json!({ "org.example.key": "value", "x": "" }),
         )
-    }),
+    })
+    .rows(&["state", "annotations"]),
     Case::new("state/no-annotations", "runtime.md#state: annotations may be absent", |t| {
         let state = t.bundle().ops(&["sleep"]).create()?.state()?;
         let found = state.get("annotations").cloned().unwrap_or(json!({}));
         ensure(found == json!({}) || found.is_null(), format!("annotations: {found}"))
-    }),
+    })
+    .rows(&["state", "annotations"]),
     Case::new("state/oci-version", "runtime.md#state: ociVersion is a SemVer 1.x", |t| {
         let state = t.bundle().ops(&["sleep"]).create()?.state()?;
         ensure(text(&state, "/ociVersion")?.starts_with("1."), format!("{state}"))
-    }),
+    })
+    .rows(&["state"]),
     Case::new("state/init-died", "runtime.md#state: stopped once the process is gone", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(c.pid()?)?);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
         c.stopped()?;
         c.delete()?.ok().map(drop)
-    }),
+    })
+    .rows(&["state.status"]),
     Case::new("state/extra-argument", "convention: one id only", |t| {
         t.run(&["state", &t.id(), "more"])?.fails().map(drop)
     }),
@@ -183,6 +200,7 @@ pub(super) const CASES: &[Case] = &[
         t.run(&["ps", "--format", "json", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
     }),
     Case::new("pause/resume", "convention: pause, state paused, resume", pause_resume)
+        .rows(&["state.status"])
         .needs(&[crate::case::Need::Cgroup]),
     Case::new("pause/twice", "convention: pausing a paused container is an error", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
@@ -191,6 +209,7 @@ pub(super) const CASES: &[Case] = &[
         c.call(&["resume"]).run()?.ok()?;
         c.call(&["resume"]).run()?.fails_with("container not paused").map(drop)
     })
+    .rows(&["wrong state"])
     .needs(&[crate::case::Need::Cgroup]),
     Case::new("pause/kill-frozen", "convention: SIGKILL ends a paused container", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;

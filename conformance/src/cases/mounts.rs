@@ -24,58 +24,78 @@ pub(super) const CASES: &[Case] = &[
             equal(point, text(at(&report, point)?, "/type")?, kind)?;
         }
         Ok(())
-    }),
-    Case::new("mounts/ro", "config.md#mounts: ro", |t| flags(t, &["ro"], &["ro"], &["rw"])),
-    Case::new("mounts/rw", "config.md#mounts: rw", |t| flags(t, &["ro", "rw"], &["rw"], &["ro"])),
+    })
+    .rows(&["default filesystems"]),
+    Case::new("mounts/ro", "config.md#mounts: ro", |t| flags(t, &["ro"], &["ro"], &["rw"]))
+        .rows(&["mounts.options: flags"]),
+    Case::new("mounts/rw", "config.md#mounts: rw", |t| flags(t, &["ro", "rw"], &["rw"], &["ro"]))
+        .rows(&["mounts.options: flags"]),
     Case::new("mounts/nosuid", "config.md#mounts: nosuid", |t| {
         flags(t, &["nosuid"], &["nosuid"], &[])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/suid", "config.md#mounts: suid", |t| {
         flags(t, &["nosuid", "suid"], &[], &["nosuid"])
-    }),
-    Case::new("mounts/nodev", "config.md#mounts: nodev", |t| flags(t, &["nodev"], &["nodev"], &[])),
+    })
+    .rows(&["mounts.options: flags"]),
+    Case::new("mounts/nodev", "config.md#mounts: nodev", |t| flags(t, &["nodev"], &["nodev"], &[]))
+        .rows(&["mounts.options: flags"]),
     Case::new("mounts/dev", "config.md#mounts: dev", |t| {
         flags(t, &["nodev", "dev"], &[], &["nodev"])
     })
+    .rows(&["mounts.options: flags"])
     .needs(&[Need::Root]),
     Case::new("mounts/noexec", "config.md#mounts: noexec", |t| {
         flags(t, &["noexec"], &["noexec"], &[])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/exec", "config.md#mounts: exec", |t| {
         flags(t, &["noexec", "exec"], &[], &["noexec"])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/noatime", "config.md#mounts: noatime", |t| {
         flags(t, &["noatime"], &["noatime"], &["relatime"])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/relatime", "config.md#mounts: relatime", |t| {
         flags(t, &["relatime"], &["relatime"], &["noatime"])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/strictatime", "config.md#mounts: strictatime", |t| {
         flags(t, &["strictatime"], &[], &["relatime", "noatime"])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/nodiratime", "config.md#mounts: nodiratime", |t| {
         flags(t, &["nodiratime"], &["nodiratime"], &[])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/diratime", "config.md#mounts: diratime", |t| {
         flags(t, &["nodiratime", "diratime"], &[], &["nodiratime"])
-    }),
-    Case::new("mounts/sync", "config.md#mounts: sync", |t| flags(t, &["sync"], &["sync"], &[])),
+    })
+    .rows(&["mounts.options: flags"]),
+    Case::new("mounts/sync", "config.md#mounts: sync", |t| flags(t, &["sync"], &["sync"], &[]))
+        .rows(&["mounts.options: flags"]),
     Case::new("mounts/async", "config.md#mounts: async", |t| {
         flags(t, &["sync", "async"], &[], &["sync"])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/dirsync", "config.md#mounts: dirsync", |t| {
         flags(t, &["dirsync"], &["dirsync"], &[])
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/nosymfollow", "config.md#mounts: nosymfollow", |t| {
         flags(t, &["nosymfollow"], &["nosymfollow"], &[])
-    }),
+    })
+    .rows(&["mounts.options: nosymfollow"]),
     Case::new("mounts/lazytime", "config.md#mounts: lazytime", |t| {
         flags(t, &["lazytime"], &["lazytime"], &[])
-    }),
+    })
+    .rows(&["mounts.options: lazytime"]),
     Case::new("mounts/silent", "config.md#mounts: silent, loud", |t| {
         flags(t, &["silent"], &[], &[])?;
         flags(t, &["loud"], &[], &[])
-    }),
+    })
+    .rows(&["mounts.options: silent"]),
     Case::new("mounts/all-flags", "config.md#mounts: flags together", |t| {
         flags(
             t,
@@ -83,7 +103,8 @@ pub(super) const CASES: &[Case] = &[
             &["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"],
             &[],
         )
-    }),
+    })
+    .rows(&["mounts.options: flags"]),
     Case::new("mounts/tmpfs-options", "config.md#mounts: data of the file system", |t| {
         let report = t
             .bundle()
@@ -98,7 +119,8 @@ pub(super) const CASES: &[Case] = &[
         let data = strings(at(&found, "/mnt")?, "/super")?;
         ensure(data.contains(&"size=64k".to_owned()), format!("{data:?}"))?;
         ensure(data.contains(&"nr_inodes=100".to_owned()), format!("{data:?}"))
-    }),
+    })
+    .rows(&["mounts.options: data"]),
     Case::new("mounts/tmpfs-keeps-mode", "convention: a tmpfs takes the mode below it", |t| {
         let bundle =
             t.bundle().directory("data").mode("data", 0o711).mount("/data", "tmpfs", "tmpfs", &[]);
@@ -112,10 +134,12 @@ pub(super) const CASES: &[Case] = &[
             .probe(&["read=/data/sub/file"])?;
         equal("file", &answers.value("read=/data/sub/file")?, &json!("content"))
     })
+    .rows(&["mounts.options: tmpcopyup"])
     .needs(&[Need::Root]),
     Case::new("mounts/unknown-option", "an option that the file system does not know fails", |t| {
         t.bundle().mount("/mnt", "tmpfs", "tmpfs", &["no_such_option"]).refused("/mnt").map(drop)
-    }),
+    })
+    .rows(&["mounts.options: data"]),
     Case::new("mounts/unknown-type", "a file system that the kernel does not know fails", |t| {
         t.bundle().mount("/mnt", "no_such_fs", "x", &[]).refused("/mnt").map(drop)
     }),
@@ -134,15 +158,18 @@ pub(super) const CASES: &[Case] = &[
             .map(|mount| mount["source"].as_str().unwrap_or_default())
             .collect();
         equal("sources", &list, &["first", "second", "third"])
-    }),
+    })
+    .rows(&["mounts"]),
     Case::new("mounts/destination-made", "convention: a missing destination is made", |t| {
         let report = t.bundle().mount("/new/deep/place", "tmpfs", "tmpfs", &[]).report()?;
         at(&report, "/new/deep/place").map(drop)
-    }),
+    })
+    .rows(&["mounts: missing target"]),
     Case::new("mounts/destination-relative", "config.md#mounts: from / (deprecated)", |t| {
         let report = t.bundle().mount("srv/data", "tmpfs", "tmpfs", &[]).report()?;
         at(&report, "/srv/data").map(drop)
-    }),
+    })
+    .rows(&["mounts.destination"]),
     Case::new("mounts/destination-dotdot", "a destination never leaves the rootfs", |t| {
         // Refused, or taken as a place inside.
         let bundle = t.bundle().directory("srv").ops(&["report"]);
@@ -152,7 +179,8 @@ pub(super) const CASES: &[Case] = &[
         }
         let report = crate::bundle::Answers::of(&output.stdout)?.value("report")?;
         at(&report, "/conf-dotdot").map(drop)
-    }),
+    })
+    .rows(&["mounts: inside the root"]),
     Case::new("mounts/destination-link", "an absolute link stays inside the rootfs", |t| {
         let target = t.path("outside");
         fs::create_dir(&target)?;
@@ -165,7 +193,8 @@ pub(super) const CASES: &[Case] = &[
         let report = bundle.report()?;
         at(&report, &format!("{}/sub", target.display()))?;
         ensure(fs::read_dir(&target)?.next().is_none(), "something was made on the host")
-    }),
+    })
+    .rows(&["mounts: inside the root"]),
     Case::new("mounts/destination-link-dotdot", "a relative link stays inside the rootfs", |t| {
         let bundle = t.bundle().directory("a").link("a/link", "../../../../../../conf-up").mount(
             "/a/link",
@@ -174,7 +203,8 @@ pub(super) const CASES: &[Case] = &[
             &[],
         );
         at(&bundle.report()?, "/conf-up").map(drop)
-    }),
+    })
+    .rows(&["mounts: inside the root"]),
     Case::new("mounts/destination-root", "a mount over / is refused or hides nothing", |t| {
         t.bundle().mount("/", "tmpfs", "tmpfs", &[]).ran_or_refused()
     }),
@@ -183,7 +213,8 @@ pub(super) const CASES: &[Case] = &[
             t.bundle().set("/mounts/0/options", json!(["nosuid", "hidepid=2"])).report()?;
         let data = strings(at(&report, "/proc")?, "/super")?.join(",");
         ensure(data.contains("hidepid="), data)
-    }),
+    })
+    .rows(&["mounts.options: data"]),
     Case::new("mounts/cgroup-view", "convention: type cgroup shows the container's cgroup", |t| {
         let answers = t
             .bundle()
@@ -227,14 +258,16 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .code(5)
             .map(drop)
-    }),
+    })
+    .rows(&["mounts"]),
     Case::new("mounts/many", "200 mounts", |t| {
         let mut bundle = t.bundle();
         for index in 0..200 {
             bundle = bundle.mount(&format!("/m/{index}"), "tmpfs", "tmpfs", &["size=4k"]);
         }
         at(&bundle.report()?, "/m/199").map(drop)
-    }),
+    })
+    .rows(&["mounts"]),
 ];
 
 /// The last mount at this point.

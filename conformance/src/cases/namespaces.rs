@@ -20,59 +20,72 @@ pub(super) const CASES: &[Case] = &[
             ensure(inside(&report, kind)? != host(kind)?, format!("{kind} is the host's"))?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["linux.namespaces.type"]),
     Case::new("namespaces/new-user", "config-linux.md#namespaces: a new user namespace", |t| {
         let report = t.bundle().user_namespace().report()?;
         ensure(inside(&report, "user")? != host("user")?, "user is the host's")?;
         equal("uid", &report["uid"], &json!([0, 0, 0, 0]))
     })
+    .rows(&["linux.namespaces.type"])
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("namespaces/new-time", "config-linux.md#namespaces: a new time namespace", |t| {
         let report = t.bundle().namespace("time").report()?;
         ensure(inside(&report, "time")? != host("time")?, "time is the host's")
     })
+    .rows(&["linux.namespaces.type"])
     .needs(&[Need::TimeNamespace]),
     Case::new(
         "namespaces/absent-network",
         "config-linux.md#namespaces: absent is inherited",
         |t| absent(t, "network", "net"),
     )
+    .rows(&["linux.namespaces absent"])
     .needs(&[Need::Root]),
     Case::new("namespaces/absent-ipc", "config-linux.md#namespaces: absent is inherited", |t| {
         absent(t, "ipc", "ipc")
     })
+    .rows(&["linux.namespaces absent"])
     .needs(&[Need::Root]),
     Case::new("namespaces/absent-pid", "config-linux.md#namespaces: absent is inherited", |t| {
         absent(t, "pid", "pid")
     })
+    .rows(&["linux.namespaces absent"])
     .needs(&[Need::Root]),
     Case::new("namespaces/absent-cgroup", "config-linux.md#namespaces: absent is inherited", |t| {
         absent(t, "cgroup", "cgroup")
-    }),
+    })
+    .rows(&["linux.namespaces absent"]),
     Case::new("namespaces/absent-uts", "config-linux.md#namespaces: absent is inherited", |t| {
         let report = t.bundle().without_namespace("uts").remove("/hostname").report()?;
         equal("uts", inside(&report, "uts")?, &host("uts")?)
     })
+    .rows(&["linux.namespaces absent"])
     .needs(&[Need::Root]),
     Case::new("namespaces/absent-user", "config-linux.md#namespaces: absent is inherited", |t| {
         equal("user", inside(&t.bundle().report()?, "user")?, &host("user")?)
     })
+    .rows(&["linux.namespaces absent"])
     .needs(&[Need::Root]),
     Case::new("namespaces/join-network", "config-linux.md#namespaces: path is joined", |t| {
         joined(t, CloneFlags::CLONE_NEWNET, "network", "net")
     })
+    .rows(&["linux.namespaces.path"])
     .needs(&[Need::Root]),
     Case::new("namespaces/join-ipc", "config-linux.md#namespaces: path is joined", |t| {
         joined(t, CloneFlags::CLONE_NEWIPC, "ipc", "ipc")
     })
+    .rows(&["linux.namespaces.path"])
     .needs(&[Need::Root]),
     Case::new("namespaces/join-uts", "config-linux.md#namespaces: path is joined", |t| {
         joined(t, CloneFlags::CLONE_NEWUTS, "uts", "uts")
     })
+    .rows(&["linux.namespaces.path"])
     .needs(&[Need::Root]),
     Case::new("namespaces/join-cgroup", "config-linux.md#namespaces: path is joined", |t| {
         joined(t, CloneFlags::CLONE_NEWCGROUP, "cgroup", "cgroup")
     })
+    .rows(&["linux.namespaces.path"])
     .needs(&[Need::Root]),
     Case::new("namespaces/join-pid", "config-linux.md#namespaces: pid of another container", |t| {
         let first = t.bundle().ops(&["sleep"]).start()?;
@@ -81,7 +94,8 @@ pub(super) const CASES: &[Case] = &[
         let report = member(t, first.pid()?, &[("pid", "pid")]).report()?;
         equal("pid", inside(&report, "pid")?, &link)?;
         ensure(report["pid"] != json!(1), "pid 1 in a joined pid namespace")
-    }),
+    })
+    .rows(&["linux.namespaces.path"]),
     Case::new(
         "namespaces/join-all-of-a-pod",
         "as an engine makes a second container of a pod",
@@ -99,7 +113,8 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
-    ),
+    )
+    .rows(&["linux.namespaces.path"]),
     Case::new("namespaces/join-user", "config-linux.md#namespaces: path is joined", |t| {
         let first = t.bundle().user_namespace().ops(&["sleep"]).start()?;
         let pid = first.pid()?;
@@ -109,27 +124,32 @@ pub(super) const CASES: &[Case] = &[
         equal("user", inside(&report, "user")?, &link)?;
         equal("uid", &report["uid"], &json!([0, 0, 0, 0]))
     })
+    .rows(&["linux.namespaces.path"])
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new(
         "namespaces/join-missing",
         "config-linux.md#namespaces: a bad path is an error",
         |t| t.bundle().join("network", "/no/such/namespace").refused("no such file").map(drop),
-    ),
+    )
+    .rows(&["linux.namespaces.path"]),
     Case::new("namespaces/join-wrong-type", "config-linux.md#namespaces: of another type", |t| {
         t.bundle()
             .join("network", "/proc/self/ns/uts")
             .refused("namespace|setns|invalid argument")
             .map(drop)
-    }),
+    })
+    .rows(&["linux.namespaces.path"]),
     Case::new("namespaces/join-no-namespace", "config-linux.md#namespaces: a plain file", |t| {
         t.bundle().join("ipc", "/etc/passwd").refused("namespace|setns|invalid argument").map(drop)
-    }),
+    })
+    .rows(&["linux.namespaces.path"]),
     Case::new("namespaces/duplicate", "config-linux.md#namespaces: duplicates are an error", |t| {
         t.bundle()
             .set("/linux/namespaces/-", json!({ "type": "ipc" }))
             .refused("namespace|duplicated ns")
             .map(drop)
-    }),
+    })
+    .rows(&["linux.namespaces duplicate"]),
     Case::new(
         "namespaces/unknown",
         "config-linux.md#namespaces: an unknown type is an error",
@@ -139,7 +159,8 @@ pub(super) const CASES: &[Case] = &[
                 .refused("namespace")
                 .map(drop)
         },
-    ),
+    )
+    .rows(&["linux.namespaces.type"]),
     Case::new("namespaces/pid-one", "the program is pid 1 of a new pid namespace", |t| {
         let report = t.bundle().report()?;
         equal("pid", &report["pid"], &json!(1))?;
@@ -170,6 +191,7 @@ pub(super) const CASES: &[Case] = &[
         let words: Vec<&str> = offsets.split_whitespace().collect();
         equal("offsets", &words, &["monotonic", "7200", "500", "boottime", "86400", "0"])
     })
+    .rows(&["linux.timeOffsets"])
     .needs(&[Need::TimeNamespace]),
     Case::new("namespaces/id-maps", "config-linux.md#user-namespace-mappings", |t| {
         let answers = t
@@ -186,6 +208,7 @@ pub(super) const CASES: &[Case] = &[
         map_is(&answers.value("read=/proc/self/uid_map")?, "0 200000 65536")?;
         map_is(&answers.value("read=/proc/self/gid_map")?, "0 300000 10 10 400000 20")
     })
+    .rows(&["linux.uidMappings"])
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("namespaces/id-map-without-user", "mappings need a user namespace", |t| {
         let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
@@ -195,6 +218,7 @@ pub(super) const CASES: &[Case] = &[
             .refused("mapping|namespace")
             .map(drop)
     })
+    .rows(&["linux.uidMappings"])
     .needs(&[Need::Root]),
     Case::new("namespaces/user-without-map", "a new user namespace needs mappings", |t| {
         t.bundle()
@@ -204,6 +228,7 @@ pub(super) const CASES: &[Case] = &[
             .refused("mapping|namespace")
             .map(drop)
     })
+    .rows(&["linux.uidMappings"])
     .needs(&[Need::Root]),
     Case::new("namespaces/user-devices", "the default devices work in a user namespace", |t| {
         let answers = t.bundle().user_namespace().probe(&[
@@ -215,20 +240,24 @@ pub(super) const CASES: &[Case] = &[
         answers.value("read=/dev/urandom")?;
         answers.value("rw=/dev/zero").map(drop)
     })
+    .rows(&["rootless: devices"])
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("namespaces/hostname", "config.md#hostname", |t| {
         let report = t.bundle().set("/hostname", "some-name").report()?;
         equal("hostname", text(&report, "/hostname")?, "some-name")
-    }),
+    })
+    .rows(&["hostname"]),
     Case::new("namespaces/hostname-needs-uts", "config.md#hostname: not the host's", |t| {
         let before = nix::unistd::gethostname()?;
         t.bundle().without_namespace("uts").refused("uts")?;
         ensure(nix::unistd::gethostname()? == before, "the host's name changed")
-    }),
+    })
+    .rows(&["hostname"]),
     Case::new("namespaces/domainname", "config.md#domainname", |t| {
         let report = t.bundle().set("/domainname", "some.domain").report()?;
         equal("domainname", text(&report, "/domainname")?, "some.domain")
-    }),
+    })
+    .rows(&["domainname"]),
 ];
 
 fn inside<'v>(report: &'v Value, kind: &str) -> Check<&'v str> {

@@ -123,7 +123,8 @@ pub(super) const CASES: &[Case] = &[
         let stat = text(&report, "/stat")?;
         let tty = stat.rsplit(')').next().unwrap_or("").split_whitespace().nth(4).unwrap_or("");
         ensure(tty != "0", "no controlling terminal")
-    }),
+    })
+    .rows(&["process.terminal"]),
     Case::new("console/size", "config.md#process: consoleSize", |t| {
         let console = Console::listen(t, "")?;
         let bundle = t
@@ -135,7 +136,8 @@ pub(super) const CASES: &[Case] = &[
         bundle.create()?.start()?.ok()?;
         let got = console.finish()?;
         equal("size", &got["size"], &json!([33, 121]))
-    }),
+    })
+    .rows(&["process.terminal"]),
     Case::new(
         "console/dev-console",
         "runtime-linux.md#devices: /dev/console for a terminal",
@@ -148,7 +150,8 @@ pub(super) const CASES: &[Case] = &[
             equal("kind", text(&node, "/kind")?, "char")?;
             ensure(text(&node, "/rdev")?.starts_with("136:"), format!("{node}"))
         },
-    ),
+    )
+    .rows(&["default devices"]),
     Case::new("console/input", "what is typed arrives", |t| {
         let console = Console::listen(t, "hello\n\x04")?;
         let c = with_console(t, &console, &["stdin"])?;
@@ -211,7 +214,8 @@ pub(super) const CASES: &[Case] = &[
             }
             ensure(doc.pointer("/linux/seccomp/enabled").is_some(), "no linux.seccomp.enabled")
         },
-    ),
+    )
+    .rows(&["features"]),
     Case::new("spec/runs", "convention: spec writes a configuration that runs", |t| {
         let bundle = t.bundle();
         let args: &[&str] = if t.host.root { &["spec"] } else { &["spec", "--rootless"] };

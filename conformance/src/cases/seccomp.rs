@@ -19,14 +19,16 @@ pub(super) const CASES: &[Case] = &[
     }),
     Case::new("seccomp/errno-default", "config-linux.md#seccomp: ERRNO is EPERM by default", |t| {
         errno_of(deny(t, "getpriority", json!({})), "syscall=getpriority,0,0", "EPERM")
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/errno-ret", "config-linux.md#seccomp: errnoRet", |t| {
         errno_of(
             deny(t, "getpriority", json!({ "errnoRet": 38 })),
             "syscall=getpriority,0,0",
             "ENOSYS",
         )
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/default-errno", "config-linux.md#seccomp: defaultAction ERRNO", |t| {
         let bundle = t.bundle().set(
             "/linux/seccomp",
@@ -36,7 +38,8 @@ pub(super) const CASES: &[Case] = &[
             }),
         );
         errno_of(bundle, "syscall=acct,0", "EACCES")
-    }),
+    })
+    .rows(&["seccomp.defaultAction", "seccomp.defaultErrnoRet"]),
     Case::new("seccomp/allow-exception", "a rule that allows goes before the default", |t| {
         let answers = t
             .bundle()
@@ -50,7 +53,8 @@ pub(super) const CASES: &[Case] = &[
             .probe(&["syscall=getppid", "syscall=acct,0"])?;
         answers.value("syscall=getppid")?;
         answers.fails("syscall=acct,0", "EPERM")
-    }),
+    })
+    .rows(&["seccomp.defaultAction"]),
     Case::new("seccomp/kill", "config-linux.md#seccomp: KILL_PROCESS is death by SIGSYS", |t| {
         for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"] {
             let rule = json!([{ "names": ["getpriority"], "action": action }]);
@@ -66,7 +70,8 @@ pub(super) const CASES: &[Case] = &[
                 .code(159)?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/trap", "config-linux.md#seccomp: TRAP is SIGSYS", |t| {
         t.bundle()
             .set(
@@ -80,7 +85,8 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .code(159)
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/log", "config-linux.md#seccomp: LOG lets the call through", |t| {
         let answers = t
             .bundle()
@@ -93,21 +99,24 @@ pub(super) const CASES: &[Case] = &[
             )
             .probe(&["syscall=getpriority,0,0"])?;
         answers.value("syscall=getpriority,0,0").map(drop)
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/log-default", "config-linux.md#seccomp: LOG as the default", |t| {
         t.bundle()
             .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_LOG" }))
             .probe(&["syscall=getpriority,0,0"])?
             .value("syscall=getpriority,0,0")
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/trace", "config-linux.md#seccomp: TRACE without a tracer is ENOSYS", |t| {
         let bundle = t.bundle().set("/linux/seccomp", json!({
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_TRACE", "errnoRet": 5 }],
         }));
         errno_of(bundle, "syscall=getpriority,0,0", "ENOSYS")
-    }),
+    })
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/many-names", "config-linux.md#seccomp: each of the names", |t| {
         let answers = t.bundle().set("/linux/seccomp", json!({
             "defaultAction": "SCMP_ACT_ALLOW",
@@ -118,12 +127,14 @@ pub(super) const CASES: &[Case] = &[
             answers.fails(op, "EADDRNOTAVAIL")?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new(
         "seccomp/unknown-name",
         "config-linux.md#seccomp: unknown names are passed over",
         |t| deny(t, "no_such_system_call", json!({})).ops(&["exit=3"]).run()?.code(3).map(drop),
-    ),
+    )
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/newer-enosys", "convention: calls newer than the profile are ENOSYS", |t| {
         let bundle = t.bundle().set(
             "/linux/seccomp",
@@ -133,7 +144,8 @@ pub(super) const CASES: &[Case] = &[
             }),
         );
         errno_of(bundle, "syscall=#999", "ENOSYS")
-    }),
+    })
+    .rows(&["seccomp: newer calls"]),
     Case::new(
         "seccomp/unknown-action",
         "config-linux.md#seccomp: an unknown action is an error",
@@ -143,20 +155,23 @@ pub(super) const CASES: &[Case] = &[
                 .refused("scmp_act_maybe|action")
                 .map(drop)
         },
-    ),
+    )
+    .rows(&["seccomp actions"]),
     Case::new("seccomp/architectures", "config-linux.md#seccomp: architectures", |t| {
         let bundle = deny(t, "getpriority", json!({})).set(
             "/linux/seccomp/architectures",
             json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"]),
         );
         errno_of(bundle, "syscall=getpriority,0,0", "EPERM")
-    }),
+    })
+    .rows(&["seccomp.architectures"]),
     Case::new("seccomp/unknown-architecture", "an unknown architecture is an error", |t| {
         deny(t, "getpriority", json!({}))
             .set("/linux/seccomp/architectures", json!(["SCMP_ARCH_PDP11"]))
             .refused("pdp11|arch")
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp.architectures"]),
     Case::new("seccomp/flags", "config-linux.md#seccomp: flags", |t| {
         deny(t, "getpriority", json!({}))
             .set("/linux/seccomp/flags", json!(["SECCOMP_FILTER_FLAG_LOG"]))
@@ -164,32 +179,37 @@ pub(super) const CASES: &[Case] = &[
             .run()?
             .code(3)
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp.flags"]),
     Case::new("seccomp/unknown-flag", "an unknown flag is an error", |t| {
         deny(t, "getpriority", json!({}))
             .set("/linux/seccomp/flags", json!(["SECCOMP_FLAG_WRONG"]))
             .refused("flag")
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp.flags"]),
     Case::new("seccomp/without-nnp", "a filter without noNewPrivileges", |t| {
         let bundle = deny(t, "getpriority", json!({})).set("/process/noNewPrivileges", false);
         let answers = bundle.probe(&["report", "syscall=getpriority,0,0"])?;
         answers.fails("syscall=getpriority,0,0", "EPERM")?;
         equal("NoNewPrivs", text(&answers.value("report")?, "/status/NoNewPrivs")?, "0")
     })
+    .rows(&["seccomp: load point"])
     .needs(&[Need::Root]),
     Case::new("seccomp/user", "a filter for an ordinary user", |t| {
         let bundle = deny(t, "getpriority", json!({}))
             .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
         errno_of(bundle, "syscall=getpriority,0,0", "EPERM")
     })
+    .rows(&["seccomp: load point"])
     .needs(&[Need::Root]),
     Case::new("seccomp/exec", "runtime.md: exec gets the same filter", |t| {
         let c = deny(t, "getpriority", json!({})).ops(&["sleep"]).start()?;
         let answers = c.exec_probe(&[], &["report", "syscall=getpriority,0,0"])?;
         answers.fails("syscall=getpriority,0,0", "EPERM")?;
         equal("Seccomp", text(&answers.value("report")?, "/status/Seccomp")?, "2")
-    }),
+    })
+    .rows(&["seccomp: exec"]),
     Case::new("seccomp/listener", "config-linux.md#seccomp: listenerPath gets the state", |t| {
         let console = crate::console::Console::listen(t, "")?;
         let c = t
@@ -214,6 +234,7 @@ pub(super) const CASES: &[Case] = &[
         equal("metadata", &payload["metadata"], &json!("some metadata"))?;
         equal("state", &payload["state"]["id"], &json!(c.id))
     })
+    .rows(&["seccomp.listenerPath", "seccomp actions"])
     .needs(&[Need::SeccompAction("SCMP_ACT_NOTIFY")]),
     Case::new("seccomp/notify-without-listener", "NOTIFY needs listenerPath", |t| {
         t.bundle()
@@ -226,7 +247,8 @@ pub(super) const CASES: &[Case] = &[
             )
             .refused("listener|notify")
             .map(drop)
-    }),
+    })
+    .rows(&["seccomp.listenerPath"]),
     Case::new("seccomp/inherited", "seccomp(2): children get the filter", |t| {
         let bundle = deny(t, "getpriority", json!({})).link("again", "/probe");
         let output =

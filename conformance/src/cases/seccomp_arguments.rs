@@ -11,25 +11,32 @@ use crate::trial::Trial;
 pub(super) const CASES: &[Case] = &[
     Case::new("seccomp/arg-eq", "config-linux.md#seccomp: SCMP_CMP_EQ", |t| {
         compare(t, "SCMP_CMP_EQ", [2, 0], &[2])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-ne", "config-linux.md#seccomp: SCMP_CMP_NE", |t| {
         compare(t, "SCMP_CMP_NE", [2, 0], &[0, 1])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-lt", "config-linux.md#seccomp: SCMP_CMP_LT", |t| {
         compare(t, "SCMP_CMP_LT", [2, 0], &[0, 1])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-le", "config-linux.md#seccomp: SCMP_CMP_LE", |t| {
         compare(t, "SCMP_CMP_LE", [1, 0], &[0, 1])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-gt", "config-linux.md#seccomp: SCMP_CMP_GT", |t| {
         compare(t, "SCMP_CMP_GT", [1, 0], &[2])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-ge", "config-linux.md#seccomp: SCMP_CMP_GE", |t| {
         compare(t, "SCMP_CMP_GE", [1, 0], &[1, 2])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-masked", "config-linux.md#seccomp: value is the mask", |t| {
         compare(t, "SCMP_CMP_MASKED_EQ", [2, 2], &[2])
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-64-bit", "a value above 32 bits counts whole", |t| {
         let op = "syscall=personality,0x1ffffffff";
         let rule =
@@ -37,7 +44,8 @@ pub(super) const CASES: &[Case] = &[
         errno_of(deny(t, "personality", rule(0x1_ffff_ffff)), op, "EPERM")?;
         // The same low half alone must not match.
         deny(t, "personality", rule(0xffff_ffff)).probe(&[op])?.value(op).map(drop)
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/args-and", "config-linux.md#seccomp: different arguments are ANDed", |t| {
         let both = json!({ "args": [
             { "index": 0, "value": 1, "op": "SCMP_CMP_EQ" },
@@ -47,7 +55,8 @@ pub(super) const CASES: &[Case] = &[
             .probe(&["syscall=getpriority,1,0", "syscall=getpriority,0,0"])?;
         answers.fails("syscall=getpriority,1,0", "EPERM")?;
         answers.value("syscall=getpriority,0,0").map(drop)
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/args-same-index-or", "convention: one argument twice is ORed", |t| {
         let either = json!({ "args": [
             { "index": 0, "value": 1, "op": "SCMP_CMP_EQ" },
@@ -61,15 +70,18 @@ pub(super) const CASES: &[Case] = &[
         answers.fails("syscall=getpriority,1,0", "EPERM")?;
         answers.fails("syscall=getpriority,2,0", "EPERM")?;
         answers.value("syscall=getpriority,0,0").map(drop)
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/unknown-operator", "config-linux.md#seccomp: an unknown operator", |t| {
         let rule = json!({ "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_XX" }] });
         deny(t, "getpriority", rule).refused("scmp_cmp_xx|operator").map(drop)
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/bad-index", "seccomp(2): six arguments", |t| {
         let rule = json!({ "args": [{ "index": 6, "value": 1, "op": "SCMP_CMP_EQ" }] });
         deny(t, "getpriority", rule).refused("index|seccomp").map(drop)
-    }),
+    })
+    .rows(&["seccomp.syscalls"]),
 ];
 
 /// getpriority with its first argument compared with a value and a second one:

@@ -17,13 +17,15 @@ pub(super) const CASES: &[Case] = &[
         c.prints("ready")?;
         c.call(&["kill"]).run()?.ok()?;
         c.stopped()
-    }),
+    })
+    .rows(&["kill"]),
     Case::new("kill/usual", "the usual signals arrive", |t| {
         for name in ["HUP", "INT", "QUIT", "USR2", "WINCH", "CONT"] {
             arrives(t, &[name], &format!("SIG{name}"))?;
         }
         Ok(())
-    }),
+    })
+    .rows(&["kill"]),
     Case::new("kill/zero", "kill(2): signal 0 only looks", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         c.kill("0")?.ok()?;
@@ -44,7 +46,8 @@ pub(super) const CASES: &[Case] = &[
         c.prints("SIGUSR1")?;
         let child = c.answers(1)?.value("fork=1")?;
         equal("children", &child.as_array().map_or(0, Vec::len), &1)
-    }),
+    })
+    .rows(&["kill"]),
     Case::new("kill/all", "convention: --all reaches every process", |t| {
         let c = t.bundle().ops(&["fork=2", "sleep"]).start()?;
         c.answers(1)?;

@@ -1,0 +1,38 @@
+//! `process` and `hooks`.
+
+use super::{Row, row};
+
+pub(super) const ROWS: &[Row] = &[
+    row('C', "process.terminal", "consoleSize is set; without a terminal it is ignored"),
+    row('C', "process.cwd", "absolute; a relative one is an error"),
+    row('C', "process.cwd inside", "never a directory outside of the container"),
+    row('C', "process.env", "exactly these variables, in this order"),
+    row('C', "process.env HOME", "added when it is missing"),
+    row('C', "process.args", "at least one; found like execvp in the container's PATH"),
+    row('C', "process.rlimits", "soft and hard; a repeated or unknown type is an error"),
+    row('C', "process.apparmorProfile", "set at exec; an error where AppArmor is off"),
+    row('C', "process.capabilities", "the five sets; what the kernel lacks is a warning"),
+    row('C', "process.noNewPrivileges", "set before the program"),
+    row('C', "process.oomScoreAdj", "set; unchanged when absent"),
+    row('C', "process.scheduler", "policy, nice, priority, flags, deadline values"),
+    row('C', "process.ioPriority", "class and priority"),
+    row('C', "process.execCPUAffinity", "of exec: before and after the move to the cgroup"),
+    row('C', "process.selinuxLabel", "set at exec; an error where SELinux is off"),
+    row('C', "process.user", "uid, gid and additionalGids"),
+    row('C', "process.user.umask", "set; a default of the runtime when absent"),
+    row('C', "LISTEN_FDS", "descriptors of the caller are passed, LISTEN_PID is set"),
+    row('C', "NOTIFY_SOCKET", "readiness of the program reaches the caller's socket"),
+    row('D', "hooks.prestart", "at create, in the runtime's namespaces"),
+    row('D', "hooks.createRuntime", "at create after prestart, in the runtime's namespaces"),
+    row('D', "hooks.createContainer", "at create before pivot, in the container's namespaces"),
+    row('D', "hooks.startContainer", "at start before the program, in the container"),
+    row('D', "hooks.poststart", "after start; a failure is an error and stops the container"),
+    row('D', "hooks.poststop", "at delete; a failure is a warning and the rest goes on"),
+    row('D', "hooks.path", "absolute, or an error"),
+    row('D', "hooks.args", "as in execv; without them the path is argv[0]"),
+    row('D', "hooks.env", "exactly these variables"),
+    row('D', "hooks.timeout", "above zero; then the hook is killed, which is an error"),
+    row('D', "hooks: state", "on standard input, with the status of the moment"),
+    row('D', "hooks: list order", "in the listed order; the first failure stops the list"),
+    row('D', "hooks: output", "what a failing hook prints is in the error"),
+];
