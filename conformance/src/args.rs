@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use lexopt::prelude::{Long, Short, ValueExt};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use crate::report::Format;
 
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Usage: coracle-conformance --runtime PATH [OPTION]...
+       coracle-conformance table RESULTS...
 
-Runs the conformance cases against an OCI runtime binary.
+Runs the conformance cases against an OCI runtime binary, or makes the comparison table (Markdown,
+to standard output) from the results of several runs.
 
   --runtime PATH     the runtime to test
   --filter TEXT      only the cases whose name contains TEXT (repeatable: any of them)
@@ -20,6 +22,8 @@ Runs the conformance cases against an OCI runtime binary.
   --jobs N           cases that run at the same time (default 2)
   --rootless auto    run as the calling user: root's cases are skipped for others (the default)
   --expect FILE      known differences, one `case-name: reason` a line
+  --results FILE     write the outcomes to FILE, for `table`
+  --machine NAME     what the table calls this machine (default host)
   --probe PATH       the static conformance-probe (default: looked for beside this program)
   --help             print this text
 
@@ -42,6 +46,10 @@ pub(crate) struct Args {
     pub(crate) jobs: usize,
     /// The file of known differences.
     pub(crate) expect: Option<PathBuf>,
+    /// Where to write the outcomes for the table.
+    pub(crate) results: Option<PathBuf>,
+    /// The name of this machine in the table.
+    pub(crate) machine: String,
 }
 
 /// One case for a worker process.
@@ -68,6 +76,8 @@ pub(crate) enum Command {
     List(Vec<String>),
     /// Print the rows of the checklist.
     Rows,
+    /// Make the comparison table from these results.
+    Table(Vec<PathBuf>),
     /// Run one case, for the runner.
     Worker(Job),
     /// Run the selected cases.
@@ -82,6 +92,9 @@ struct Raw {
     format: Format,
     jobs: Option<usize>,
     expect: Option<PathBuf>,
+    results: Option<PathBuf>,
+    machine: Option<String>,
+    table: Option<Vec<PathBuf>>,
     list: bool,
     rows: bool,
     help: bool,
@@ -102,6 +115,9 @@ pub(crate) fn parse() -> Result<Command, String> {
     if raw.list {
         return Ok(Command::List(raw.filters));
     }
+    if let Some(files) = raw.table {
+        return Ok(Command::Table(files));
+    }
     if raw.rows {
         return Ok(Command::Rows);
     }
@@ -119,6 +135,8 @@ pub(crate) fn parse() -> Result<Command, String> {
         format: raw.format,
         jobs: raw.jobs.unwrap_or(2).max(1),
         expect: raw.expect,
+        results: raw.results,
+        machine: raw.machine.unwrap_or_else(|| "host".to_owned()),
     }))
 }
 
@@ -133,6 +151,12 @@ fn read() -> Result<Raw, lexopt::Error> {
             Long("format") => raw.format = parser.value()?.parse()?,
             Long("jobs") => raw.jobs = Some(parser.value()?.parse()?),
             Long("expect") => raw.expect = Some(parser.value()?.into()),
+            Long("results") => raw.results = Some(parser.value()?.into()),
+            Long("machine") => raw.machine = Some(parser.value()?.string()?),
+            Value(word) if raw.table.is_none() && word == "table" => raw.table = Some(Vec::new()),
+            Value(path) if raw.table.is_some() => {
+                raw.table.get_or_insert_default().push(path.into());
+            }
             Long("rootless") => {
                 let value = parser.value()?;
                 if value != "auto" {

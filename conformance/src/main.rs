@@ -18,7 +18,9 @@ mod host;
 mod leftovers;
 mod offers;
 mod report;
+mod results;
 mod runner;
+mod table;
 mod trial;
 mod value;
 mod worker;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => say(args::HELP),
         Ok(Command::List(filters)) => list(&filters),
         Ok(Command::Rows) => say(&checklist::overview()),
+        Ok(Command::Table(files)) => table::make(&files).and_then(|text| say(&text)),
         Ok(Command::Worker(job)) => worker::main(&job),
         Ok(Command::Run(args)) => run(&args),
         Err(message) => Err(message),
@@ -65,6 +68,9 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     };
     let outcomes = runner::run(args)?;
     report::print(args.format, &outcomes, &expected).map_err(|error| error.to_string())?;
+    if let Some(path) = &args.results {
+        results::write(path, (&args.runtime, &args.machine), &outcomes, &expected)?;
+    }
     let good = expected.matches(&outcomes);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
