@@ -52,8 +52,8 @@ mod state;
 mod sys;
 
 pub use container::{
-    Bundle, ConsoleTarget, Container, CreateOptions, ExecOptions, ExecProcess, ExitStatus,
-    KillTarget, Listed, Runtime, Signal, State, Status, Stdio,
+    Bundle, CgroupDriver, ConsoleTarget, Container, CreateOptions, ExecOptions, ExecProcess,
+    ExitStatus, KillTarget, Listed, Runtime, Signal, State, Status, Stdio,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use coracle::CgroupDriver;
 use lexopt::Arg;
 
 use super::table::{self, Command, Flag, GLOBAL_FLAGS};
@@ -55,8 +56,8 @@ pub(crate) struct Globals {
     pub(crate) log: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) level: Level,
-    /// The cgroup manager asked for, if it is not cgroupfs.
-    pub(crate) cgroup_manager: Option<&'static str>,
+    /// Who makes the cgroups of new containers.
+    pub(crate) cgroup_driver: CgroupDriver,
 }
 
 /// What the command line asks for.
@@ -346,14 +347,16 @@ impl Globals {
             }
             "debug" if value == "true" => self.level = Level::Debug,
             "cgroup-manager" => {
-                self.cgroup_manager = match value.as_bytes() {
-                    b"cgroupfs" => None,
-                    b"systemd" => Some("systemd"),
-                    b"disabled" => Some("disabled"),
+                self.cgroup_driver = match value.as_bytes() {
+                    b"cgroupfs" => CgroupDriver::Cgroupfs,
+                    b"systemd" => CgroupDriver::Systemd,
+                    b"disabled" => CgroupDriver::Disabled,
                     _ => return Err(refused("cgroup-manager")),
                 }
             }
-            "systemd-cgroup" if value == "true" => self.cgroup_manager = Some("systemd"),
+            "systemd-cgroup" if value == "true" => {
+                self.cgroup_driver = CgroupDriver::Systemd;
+            }
             "rootless" => match value.as_bytes() {
                 b"auto" | b"true" | b"false" | b"1" | b"0" | b"t" | b"f" => {}
                 _ => return Err(refused("rootless")),
@@ -463,11 +466,11 @@ mod tests {
             log: Some("/l".into()),
             json: true,
             level: Level::Debug,
-            cgroup_manager: Some("systemd"),
+            cgroup_driver: CgroupDriver::Systemd,
         };
         assert_eq!(globals, expected);
         let (globals, _) = parse(words("--systemd-cgroup --cgroup-manager cgroupfs list"));
-        assert_eq!(globals.cgroup_manager, None);
+        assert_eq!(globals.cgroup_driver, CgroupDriver::Cgroupfs);
     }
 
     #[test]

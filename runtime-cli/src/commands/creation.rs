@@ -37,7 +37,6 @@ pub(super) fn options(
     bundle: &Bundle,
     detached: bool,
 ) -> Result<CreateOptions, Failure> {
-    require_cgroupfs(globals)?;
     refuse_pidfd_socket(matches)?;
     let process = bundle.spec().process.as_ref();
     let terminal = process.is_some_and(|process| process.terminal);
@@ -47,20 +46,9 @@ pub(super) fn options(
     options.listen_fds = listen_fds();
     options.preserve_fds = preserve_fds(matches, options.listen_fds)?;
     options.no_pivot = matches.switch("no-pivot");
+    options.cgroup_driver = globals.cgroup_driver;
     options.no_new_keyring = matches.switch("no-new-keyring");
     Ok(options)
-}
-
-/// Refuses the cgroup managers that do not exist yet.
-///
-/// # Errors
-/// Another manager than cgroupfs is asked for.
-pub(super) fn require_cgroupfs(globals: &Globals) -> Result<(), Error> {
-    let Some(manager) = globals.cgroup_manager else {
-        return Ok(());
-    };
-    Err(unsupported(&format!("the cgroup manager {manager:?}"))
-        .with_hint("use --cgroup-manager cgroupfs"))
 }
 
 pub(super) fn refuse_pidfd_socket(matches: &Matches) -> Result<(), Error> {

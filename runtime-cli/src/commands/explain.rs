@@ -11,7 +11,6 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     let json = wants_json(matches, "text")?;
     let name = matches.argument(0)?.unwrap_or("container");
     let id: ContainerId = name.parse()?;
-    creation::require_cgroupfs(globals)?;
     let bundle = creation::bundle(matches)?;
     let mut options = CreateOptions::default();
     options.no_pivot = matches.switch("no-pivot");

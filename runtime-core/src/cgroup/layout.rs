@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::mountinfo::{self, Mounted};
 use super::path::Location;
 use super::record::{Place, Record, Version};
+use super::systemd;
 use super::tree::read_path;
 use crate::error::{Attempt, Result};
 use crate::id::ContainerId;
@@ -142,6 +143,33 @@ impl Layout {
             base: self.base.clone(),
             optional: asked.is_none_or(str::is_empty),
             created: false,
+            systemd: None,
+            hierarchies: self.hierarchies.iter().map(place).collect(),
+            unified: self.unified.as_ref().map(place),
+        })
+    }
+
+    /// Where systemd puts a container; nothing is made. `asked` is `linux.cgroupsPath` in the form
+    /// `slice:prefix:name`. An absolute path is taken as without systemd: Podman gives one with
+    /// `--cgroups=split`, within a unit that systemd has delegated.
+    ///
+    /// # Errors
+    /// When the path has neither form, or the user's manager, whose cgroup it is in, does not answer.
+    pub fn place_unit(&self, id: &ContainerId, asked: Option<&str>) -> Result<Record> {
+        if asked.is_some_and(|path| path.starts_with('/')) {
+            return self.place(id, asked);
+        }
+        let (unit, path) = systemd::locate(asked, id)?;
+        let place = |hierarchy: &Hierarchy| Place {
+            controllers: hierarchy.controllers.clone(),
+            mount: hierarchy.mount.clone(),
+            path: path.clone(),
+        };
+        Ok(Record {
+            base: self.base.clone(),
+            optional: false,
+            created: false,
+            systemd: Some(unit),
             hierarchies: self.hierarchies.iter().map(place).collect(),
             unified: self.unified.as_ref().map(place),
         })

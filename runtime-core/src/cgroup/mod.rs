@@ -8,6 +8,8 @@
 //! A v1 container joins every hierarchy, as with runc: engines read `/proc/PID/cgroup`. On a hybrid
 //! host it also gets a directory in the v2 hierarchy, where a process can be born into it
 //! (`CLONE_INTO_CGROUP`) and where all can be killed with one write.
+//!
+//! With systemd the directories are those of a unit that systemd makes ([`Layout::place_unit`]).
 
 mod conditions;
 mod device_program;
@@ -22,6 +24,7 @@ mod removal;
 mod setting;
 mod signal;
 mod support;
+mod systemd;
 mod tree;
 mod unified;
 mod v1;
@@ -31,7 +34,8 @@ mod weight;
 pub use layout::{Layout, MountPoint};
 pub use manager::{Entrances, Entry, Leftover, Manager};
 pub use record::{Record, Version};
-pub use support::unsupported;
+pub use support::{unsupported, without};
+pub use systemd::Occupant;
 
 use crate::error::Result;
 
@@ -40,8 +44,26 @@ use crate::error::Result;
 /// # Errors
 /// When the base of the hierarchies cannot be opened.
 pub fn open(record: Record) -> Result<Box<dyn Manager>> {
+    if let Some(unit) = record.systemd.clone() {
+        return Ok(Box::new(systemd::Scope::open(record, unit)?));
+    }
     if !record.hierarchies.is_empty() {
         return Ok(Box::new(v1::Hierarchies::open(record)?));
     }
     Ok(Box::new(v2::Single::open(record)?))
+}
+
+/// The manager of a cgroup that is about to be created, as [`open`]; what systemd shall make needs
+/// an occupant.
+///
+/// # Errors
+/// As [`open`], or when an annotation asks for a property that it may not set.
+pub fn open_for(record: Record, occupant: Option<&Occupant<'_>>) -> Result<Box<dyn Manager>> {
+    match (record.systemd.clone(), occupant) {
+        (Some(unit), Some(occupant)) => {
+            let scope = systemd::Scope::open(record, unit)?;
+            Ok(Box::new(scope.with_occupant(occupant)?))
+        }
+        _ => open(record),
+    }
 }

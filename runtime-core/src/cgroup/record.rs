@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::path::checked;
+use super::systemd::Unit;
 use crate::error::Result;
 
 /// The version of control groups that carries the controllers.
@@ -34,6 +35,9 @@ pub struct Record {
     /// processes in it the container's own, and may be killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) created: bool,
+    /// The unit that systemd makes for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) systemd: Option<Unit>,
     /// The place in each cgroup v1 hierarchy; none on a pure v2 host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) hierarchies: Vec<Place>,
@@ -87,6 +91,12 @@ impl Record {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hierarchies.is_empty() && self.unified.is_none()
+    }
+
+    /// Whether systemd makes the cgroup, which needs a process to put there.
+    #[must_use]
+    pub fn needs_occupant(&self) -> bool {
+        self.systemd.is_some()
     }
 
     /// The container's directory in the cgroup v2 hierarchy.

@@ -4,7 +4,24 @@ use super::conditions;
 use super::layout::Layout;
 use super::record::Version;
 use super::v1;
+use crate::error::{Error, ErrorKind, Result};
 use crate::spec::resources::Resources;
+
+/// Refuses what a container without a cgroup of its own cannot have: every limit. Device rules are
+/// no limit here: without a cgroup the caller's own rules hold.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`], with the first such field.
+pub fn without(resources: &Resources) -> Result<()> {
+    let limit = v1::limits::settings(resources).first().map(|one| one.field.to_string());
+    let key = resources.unified.keys().next();
+    let field = limit.or_else(|| key.map(|key| format!("linux.resources.unified[{key:?}]")));
+    field.map_or(Ok(()), |field| {
+        Err(Error::new(ErrorKind::Unsupported, "cannot be held: cgroups are disabled")
+            .with_field(field)
+            .with_hint("choose the cgroup manager cgroupfs or systemd"))
+    })
+}
 
 /// The first limit that cannot be held on a host with these hierarchies: the field of the
 /// configuration and the reason. `None` does not promise that the kernel takes every value, nor, on

@@ -1,19 +1,20 @@
 //! Making a container: everything up to the point where only its start is missing.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::options::{Console, CreateOptions};
+use super::options::{CgroupDriver, Console, CreateOptions};
 use super::{Bundle, Container, Known, Runtime, pid_file};
-use crate::cgroup::{self, Entrances, Layout, Leftover, Manager};
+use crate::cgroup::{self, Entrances, Layout, Leftover, Manager, Occupant};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::host::Host;
 use crate::id::ContainerId;
-use crate::launch::{self, Control, Gates, Process, Resolver};
+use crate::launch::{self, Control, Gates, Idle, Process, Resolver};
 use crate::plan::{IdMaps, Plan, StateDocument};
 use crate::seccomp;
 use crate::state::{Beginning, Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
@@ -60,17 +61,35 @@ impl Creation {
         }
     }
 
-    /// Makes the cgroups and sets their limits.
-    fn join_cgroup(&mut self, plan: &Plan) -> Result<()> {
-        let record = Layout::detect()?.place(self.directory.id(), plan.cgroups_path.as_deref())?;
-        self.journal.append(&Entry::Cgroup(record.clone()))?;
-        let mut manager = cgroup::open(record)?;
+    /// Makes the cgroups and sets their limits. Until the returned process is dropped, systemd finds
+    /// it in the unit.
+    fn join_cgroup(
+        &mut self,
+        runtime: &Runtime,
+        plan: &Plan,
+        annotations: &BTreeMap<String, String>,
+        driver: CgroupDriver,
+    ) -> Result<Option<Idle>> {
+        let (id, asked) = (self.directory.id(), plan.cgroups_path.as_deref());
         let resources = plan.resources.clone().unwrap_or_default();
+        let record = match driver {
+            CgroupDriver::Cgroupfs => Layout::detect()?.place(id, asked)?,
+            CgroupDriver::Systemd => Layout::detect()?.place_unit(id, asked)?,
+            CgroupDriver::Disabled => return cgroup::without(&resources).map(|()| None),
+        };
+        self.journal.append(&Entry::Cgroup(record.clone()))?;
+        let idle = match record.needs_occupant() {
+            true => Some(Idle::start(runtime.image()?.as_fd(), 0)?),
+            false => None,
+        };
+        let occupant = idle.as_ref().map(|idle| Occupant { pid: idle.pid(), annotations });
+        let mut manager = cgroup::open_for(record, occupant.as_ref())?;
         manager.create(&resources).context("create the cgroup")?;
         let manager = self.cgroup.insert(manager);
         // From here on whatever is in it is the container's, and a deletion may kill it.
         self.journal.append(&Entry::Cgroup(manager.record().clone()))?;
-        manager.apply(&resources)
+        manager.apply(&resources)?;
+        Ok(idle)
     }
 
     fn commit(mut self) {
@@ -206,8 +225,10 @@ pub(super) fn create(
     let mut console = Console::connect(&options.console, plan.terminal)?;
     launch::check_kept(plan.keep_fds)?;
     let mut creation = Creation::begin(runtime.root(), id, bundle)?;
-    creation.join_cgroup(&plan)?;
+    let annotations = &bundle.spec().annotations;
+    let idle = creation.join_cgroup(runtime, &plan, annotations, options.cgroup_driver)?;
     let (init, filter) = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+    drop(idle);
     let record = record(&creation, plan, bundle, (init, filter.is_some()));
     finish(runtime, creation, record, options, filter).map(|mut container| {
         container.console = console.into_kept();

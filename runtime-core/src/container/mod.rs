@@ -24,7 +24,7 @@ pub use bundle::Bundle;
 pub use exec::ExecProcess;
 pub use kill::KillTarget;
 pub use list::Listed;
-pub use options::{ConsoleTarget, CreateOptions, ExecOptions, Stdio};
+pub use options::{CgroupDriver, ConsoleTarget, CreateOptions, ExecOptions, Stdio};
 pub use runtime::Runtime;
 pub use signal::Signal;
 pub use status::{State, Status};

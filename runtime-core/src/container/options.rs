@@ -26,6 +26,21 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// The payload's standard input, output and error.
     pub stdio: Stdio,
+    /// Who makes the container's cgroup.
+    pub cgroup_driver: CgroupDriver,
+}
+
+/// Who makes the cgroup of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CgroupDriver {
+    /// The library, in the cgroup file systems.
+    #[default]
+    Cgroupfs,
+    /// systemd, as a transient unit: `linux.cgroupsPath` has the form `slice:prefix:name`.
+    Systemd,
+    /// Nobody: the container stays in its creator's cgroup. Limits cannot be held then and are
+    /// refused; devices are not filtered.
+    Disabled,
 }
 
 /// Options of [`Container::exec`](crate::Container::exec).

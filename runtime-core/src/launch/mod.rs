@@ -6,6 +6,7 @@
 mod control;
 mod failure;
 mod gates;
+mod idle;
 mod image;
 mod sources;
 mod user_namespace;
@@ -15,6 +16,7 @@ use std::os::fd::OwnedFd;
 pub(crate) use control::{Control, Message};
 pub(crate) use failure::explain_start;
 pub(crate) use gates::{Gates, KILLED, Process, serve};
+pub(crate) use idle::Idle;
 pub(crate) use image::Image;
 pub(crate) use sources::{Resolver, check_kept, open as open_sources};
 pub(crate) use user_namespace::with_maps as user_namespace;

@@ -18,6 +18,7 @@ use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record};
 use super::setting::{Setting, missing_controller, write_all};
 use super::signal::{Killable, kill_all};
+use super::systemd::Adopt;
 use super::tree::Tree;
 use super::unified::Unified;
 use super::{conditions, removal};
@@ -275,6 +276,14 @@ impl Manager for Hierarchies {
 
     fn record(&self) -> &Record {
         &self.record
+    }
+}
+
+impl Adopt for Hierarchies {
+    fn adopt(&mut self, _resources: &Resources) -> Result<()> {
+        let _made = populate::make(&self.tree, &mut self.record)?;
+        self.record.created = true;
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record, Version};
 use super::setting::write_all;
 use super::signal::{Killable, kill_all};
+use super::systemd::Adopt;
 use super::tree::Tree;
 use super::unified::Unified;
 use super::{device_program, removal};
@@ -307,6 +308,14 @@ impl Manager for Single {
 
     fn record(&self) -> &Record {
         &self.record
+    }
+}
+
+impl Adopt for Single {
+    fn adopt(&mut self, resources: &Resources) -> Result<()> {
+        let Some(unified) = &self.unified else { return Ok(()) };
+        self.record.created = true;
+        unified.enable(&self.tree, &limits::settings(resources)?, &WANTED)
     }
 }
 

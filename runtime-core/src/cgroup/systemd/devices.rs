@@ -1,0 +1,82 @@
+//! Device rules as properties of a unit on cgroup v1 (systemd.resource-control(5), "DeviceAllow").
+//!
+//! There systemd writes its own list whenever it looks at the unit again, and without a policy that
+//! list is "all". On cgroup v2 it leaves filters of others alone, and none of these is needed.
+
+use super::message::{Property, Value};
+use crate::cgroup::devices::{Filter, Rule};
+use crate::error::Result;
+use crate::spec::resources::{DeviceKind, DeviceRule};
+
+/// What systemd is told, which may allow less than the rules, never more: it cannot express a
+/// device class of a major number that has no driver.
+///
+/// # Errors
+/// When cgroup v1 cannot hold the rules.
+pub(super) fn properties(rules: &[DeviceRule]) -> Result<Vec<Property>> {
+    let filter = Filter::new(rules);
+    if filter.allow {
+        return Ok(vec![("DevicePolicy".to_owned(), Value::Text("auto".to_owned()))]);
+    }
+    let classes = std::fs::read_to_string("/proc/devices").unwrap_or_default();
+    let allowed = filter.exceptions()?;
+    let pairs = allowed.iter().filter_map(|rule| Some((name(rule, &classes)?, access(rule))));
+    Ok(vec![
+        ("DevicePolicy".to_owned(), Value::Text("strict".to_owned())),
+        ("DeviceAllow".to_owned(), Value::Pairs(pairs.collect())),
+    ])
+}
+
+fn access(rule: &Rule) -> String {
+    rule.access.to_string()
+}
+
+/// A device as systemd names it: a node, or a class of nodes by the driver's name.
+fn name(rule: &Rule, classes: &str) -> Option<String> {
+    let (word, heading) = match rule.kind {
+        DeviceKind::Block => ("block", "Block devices:"),
+        _ => ("char", "Character devices:"),
+    };
+    match (rule.major.0, rule.minor.0) {
+        (None, None) => Some(format!("{word}-*")),
+        (Some(major), Some(minor)) => Some(format!("/dev/{word}/{major}:{minor}")),
+        (Some(major), None) => {
+            let lines = classes.lines().skip_while(|line| *line != heading).skip(1);
+            let mut lines = lines.take_while(|line| !line.is_empty());
+            let driver = lines.find_map(|line| {
+                let (number, driver) = line.trim().split_once(' ')?;
+                (number == major.to_string()).then_some(driver)
+            })?;
+            Some(format!("{word}-{driver}"))
+        }
+        // Every major with one minor has no name.
+        (None, Some(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_classes_and_everything() {
+        let rules: Vec<DeviceRule> = serde_json::from_str(
+            r#"[{"allow":false,"access":"rwm"},
+                {"allow":true,"type":"b","major":7,"minor":3,"access":"rw"}]"#,
+        )
+        .expect("rules");
+        let all = properties(&rules).expect("expressible");
+        let [(_, policy), (_, Value::Pairs(pairs))] = &all[..] else { panic!("{all:?}") };
+        assert_eq!(*policy, Value::Text("strict".to_owned()));
+        let has = |name: &str, access: &str| pairs.contains(&(name.to_owned(), access.to_owned()));
+        assert!(has("/dev/block/7:3", "rw") && has("/dev/char/1:3", "rwm"), "{pairs:?}");
+        assert!(has("char-*", "m") && has("char-pts", "rwm"), "{pairs:?}");
+    }
+
+    #[test]
+    fn no_restriction_stays_none() {
+        let rules = serde_json::from_str::<Vec<DeviceRule>>(r#"[{"allow":true,"access":"rwm"}]"#);
+        let all = properties(&rules.expect("rules")).expect("expressible");
+        assert_eq!(all, [("DevicePolicy".to_owned(), Value::Text("auto".to_owned()))]);
+    }
+}

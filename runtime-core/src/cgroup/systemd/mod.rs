@@ -1,0 +1,351 @@
+//! Cgroups that systemd makes: a container is a transient scope (systemd.scope(5)).
+//!
+//! systemd is the only writer of the tree that it manages, so that it is asked to make the directories
+//! and is told the limits that it would otherwise reset; below its own scope, which is delegated,
+//! the container's limits and processes are handled as without systemd.
+
+mod annotation;
+mod bus;
+mod devices;
+mod message;
+mod properties;
+mod unit;
+
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use bus::{Bus, MANAGER, MANAGER_PATH, Refusal, SYSTEMD};
+use message::{Call, Property, Reader, Value, Writer};
+pub(super) use unit::Unit;
+
+use super::conditions::is_rootless;
+use super::manager::{Entrances, Entry, Leftover, Manager};
+use super::record::{Record, Version};
+use super::{v1, v2};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ContainerId;
+use crate::spec::resources::Resources;
+
+/// How long an old unit of the same name may take to go away.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Directories that others make, to be taken over.
+pub(super) trait Adopt: Manager {
+    /// Takes the directories over as if it had made them, and makes those that are missing.
+    fn adopt(&mut self, resources: &Resources) -> Result<()>;
+}
+
+/// What is needed to make a unit.
+#[derive(Clone, Debug)]
+pub struct Occupant<'a> {
+    /// A process that stays until the container's own is there: systemd makes no scope without one.
+    pub pid: i32,
+    /// The container's annotations, of which `org.systemd.property.*` are properties of the unit.
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
+/// The unit of one container.
+#[derive(Debug)]
+pub(super) struct Scope {
+    unit: Unit,
+    files: Box<dyn Adopt>,
+    /// What a creation adds to the limits.
+    birth: Option<(u32, Vec<Property>)>,
+}
+
+/// The unit for a container, and the cgroup of the manager that will have it.
+///
+/// # Errors
+/// When the path is malformed, or the user's manager does not answer.
+pub(super) fn locate(asked: Option<&str>, id: &ContainerId) -> Result<(Unit, String)> {
+    let user = is_rootless();
+    let unit = Unit::parse(asked, id, user)?;
+    let above = if user { own_cgroup()? } else { String::new() };
+    let directory = unit.directory();
+    let path = match above.trim_matches('/') {
+        "" => directory,
+        above => format!("{above}/{directory}"),
+    };
+    Ok((unit, path))
+}
+
+/// The cgroup of the user's manager.
+fn own_cgroup() -> Result<String> {
+    const WHAT: &str = "ask the user's manager for its cgroup";
+    let mut body = Writer::default();
+    body.text(MANAGER);
+    body.text("ControlGroup");
+    let call = Call {
+        destination: SYSTEMD,
+        path: MANAGER_PATH,
+        interface: "org.freedesktop.DBus.Properties",
+        member: "Get",
+        signature: "ss",
+        body,
+    };
+    let answer = Bus::connect(true)?.call(&call).map_err(|refusal| refusal.into_error(WHAT))?;
+    Reader::new(&answer)
+        .text_variant()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(ErrorKind::System, format!("{WHAT}: the answer is no string")))
+}
+
+impl Scope {
+    pub(super) fn open(record: Record, unit: Unit) -> Result<Self> {
+        let files: Box<dyn Adopt> = if record.hierarchies.is_empty() {
+            Box::new(v2::Single::open(record)?)
+        } else {
+            Box::new(v1::Hierarchies::open(record)?)
+        };
+        Ok(Self { unit, files, birth: None })
+    }
+
+    /// For a creation.
+    pub(super) fn with_occupant(mut self, occupant: &Occupant<'_>) -> Result<Self> {
+        let pid = u32::try_from(occupant.pid).map_err(|_negative| {
+            Error::new(ErrorKind::System, format!("{} is no process", occupant.pid))
+        })?;
+        self.birth = Some((pid, annotation::properties(occupant.annotations)?));
+        Ok(self)
+    }
+
+    fn version(&self) -> Version {
+        self.files.record().version()
+    }
+
+    /// All properties of a new unit.
+    fn properties(&self, resources: &Resources) -> Result<Vec<Property>> {
+        let Some((pid, asked)) = &self.birth else {
+            return Err(Error::new(ErrorKind::WrongStatus, "the unit exists already"));
+        };
+        let text = |name: &str, text: &str| (name.to_owned(), Value::Text(text.to_owned()));
+        let flag = |name: &str, value| (name.to_owned(), Value::Bool(value));
+        let id = self.unit.name.rsplit_once('.').map_or(&*self.unit.name, |(stem, _)| stem);
+        let mut list = vec![text("Description", &format!("container {id}"))];
+        if self.unit.is_slice() {
+            list.push(("Wants".to_owned(), Value::Texts(vec![self.unit.slice.clone()])));
+        } else {
+            list.push(text("Slice", &self.unit.slice));
+            list.push(("PIDs".to_owned(), Value::Numbers(vec![*pid])));
+            list.push(flag("Delegate", true));
+        }
+        let io = if self.version() == Version::V2 { "IOAccounting" } else { "BlockIOAccounting" };
+        for name in ["MemoryAccounting", "CPUAccounting", "TasksAccounting", io] {
+            list.push(flag(name, true));
+        }
+        list.push(flag("DefaultDependencies", false));
+        // A unit that failed, as after an out-of-memory kill, would stay and keep its name.
+        list.push(text("CollectMode", "inactive-or-failed"));
+        if self.version() != Version::V2 {
+            list.extend(devices::properties(&resources.devices)?);
+        }
+        list.extend(properties::limits(resources, self.version())?);
+        list.extend(asked.iter().cloned());
+        Ok(list)
+    }
+
+    /// Makes the unit, with one round trip where nothing is in the way.
+    fn start(&self, resources: &Resources) -> Result<()> {
+        let what = format!("start the unit {}", self.unit.name);
+        let mut list = self.properties(resources)?;
+        let mut bus = Bus::connect(self.unit.user)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut body = Writer::default();
+            body.text(&self.unit.name);
+            body.text("fail");
+            body.properties(&list);
+            body.nothing();
+            match bus.call(&manager("StartTransientUnit", "ssa(sv)a(sa(sv))", body)) {
+                Ok(answer) => return finish_job(&mut bus, &answer, &what),
+                Err(Refusal::Answered { name, .. })
+                    if name.ends_with(".UnitExists") && Instant::now() < deadline =>
+                {
+                    // A unit of that name that is just ending.
+                    sleep(PAUSE);
+                }
+                Err(refusal) => {
+                    let rest = without_unknown(&list, &refusal);
+                    list = rest.ok_or_else(|| refused(refusal, &what))?;
+                }
+            }
+        }
+    }
+
+    /// Ends the unit with whatever is in it. One that is gone is fine.
+    fn stop(&self) -> Result<()> {
+        let what = format!("stop the unit {}", self.unit.name);
+        let mut bus = Bus::connect(self.unit.user)?;
+        let mut body = Writer::default();
+        body.text(&self.unit.name);
+        body.text("replace");
+        match bus.call(&manager("StopUnit", "ss", body)) {
+            Ok(answer) => finish_job(&mut bus, &answer, &what),
+            Err(Refusal::Answered { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
+            Err(refusal) => Err(refusal.into_error(&what)),
+        }
+    }
+}
+
+fn manager<'a>(member: &'a str, signature: &'a str, body: Writer) -> Call<'a> {
+    let (destination, path, interface) = (SYSTEMD, MANAGER_PATH, MANAGER);
+    Call { destination, path, interface, member, signature, body }
+}
+
+/// Waits for the job that an answer names.
+fn finish_job(bus: &mut Bus, answer: &[u8], what: &str) -> Result<()> {
+    let job = Reader::new(answer).text().unwrap_or_default().to_owned();
+    match &*bus.wait_for_job(&job)? {
+        "done" => Ok(()),
+        result => {
+            Err(Error::new(ErrorKind::System, format!("{what}: the job ended as {result:?}"))
+                .with_hint("systemctl status and journalctl -u say more"))
+        }
+    }
+}
+
+/// The properties without the one that this version of systemd does not know; its control file is
+/// written all the same. `None`: that was not the reason.
+fn without_unknown(list: &[Property], refusal: &Refusal) -> Option<Vec<Property>> {
+    let Refusal::Answered { text, .. } = refusal else { return None };
+    let rest = text.split_once("property ")?.1;
+    let name = rest.split([',', ' ', '.', ':']).next()?;
+    // These decide what the unit is.
+    if ["PIDs", "Slice", "Delegate", "DevicePolicy", "DeviceAllow"].contains(&name) {
+        return None;
+    }
+    let kept: Vec<Property> = list.iter().filter(|(one, _)| one != name).cloned().collect();
+    (kept.len() < list.len()).then_some(kept)
+}
+
+fn refused(refusal: Refusal, what: &str) -> Error {
+    let exists =
+        matches!(&refusal, Refusal::Answered { name, .. } if name.ends_with(".UnitExists"));
+    let error = refusal.into_error(what);
+    if exists {
+        return error
+            .with_hint("another container may be using it; choose another linux.cgroupsPath");
+    }
+    error
+}
+
+impl Manager for Scope {
+    fn create(&mut self, resources: &Resources) -> Result<()> {
+        self.start(resources)?;
+        self.files.adopt(resources).inspect_err(|_reported| {
+            // The failure that led here is the one to report.
+            let _stopped = self.stop();
+        })
+    }
+
+    fn apply(&self, resources: &Resources) -> Result<()> {
+        self.files.apply(resources)
+    }
+
+    fn update(&self, resources: &Resources) -> Result<()> {
+        let mut list = properties::limits(resources, self.version())?;
+        let what = format!("change the unit {}", self.unit.name);
+        let mut bus = Bus::connect(self.unit.user)?;
+        while !list.is_empty() {
+            let mut body = Writer::default();
+            body.text(&self.unit.name);
+            body.bool(true);
+            body.properties(&list);
+            match bus.call(&manager("SetUnitProperties", "sba(sv)", body)) {
+                Ok(_) => break,
+                Err(refusal) => {
+                    let rest = without_unknown(&list, &refusal);
+                    list = rest.ok_or_else(|| refusal.into_error(&what))?;
+                }
+            }
+        }
+        self.files.update(resources)
+    }
+
+    fn add(&self, pid: i32, entry: Entry) -> Result<()> {
+        self.files.add(pid, entry)
+    }
+
+    fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
+        self.files.clone_fd()
+    }
+
+    fn entrances(&self) -> Option<Entrances<'_>> {
+        self.files.entrances()
+    }
+
+    fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>> {
+        self.files.clone_fd_of(pid)
+    }
+
+    fn delegate(&self, user: u32, group: u32) -> Result<()> {
+        self.files.delegate(user, group)
+    }
+
+    fn processes(&self) -> Result<Vec<i32>> {
+        self.files.processes()
+    }
+
+    fn kill(&self) -> Result<()> {
+        self.files.kill()
+    }
+
+    fn frozen(&self) -> Result<bool> {
+        self.files.frozen()
+    }
+
+    fn frozen_at(&self) -> Result<Option<PathBuf>> {
+        self.files.frozen_at()
+    }
+
+    fn freeze(&self) -> Result<()> {
+        self.files.freeze()
+    }
+
+    fn thaw(&self) -> Result<()> {
+        self.files.thaw()
+    }
+
+    fn delete(&self, leftover: Leftover) -> Result<()> {
+        if self.files.record().created {
+            if leftover == Leftover::Kill {
+                self.files.kill()?;
+            }
+            // Without systemd the directories can still be removed, and it forgets a unit whose
+            // directory is gone.
+            if let Err(error) = self.stop() {
+                log::debug!("{error}");
+            }
+        }
+        self.files.delete(leftover)
+    }
+
+    fn record(&self) -> &Record {
+        self.files.record()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_property_is_left_out_but_not_one_that_matters() {
+        let list = [
+            ("AllowedCPUs".to_owned(), Value::Bytes(vec![1])),
+            ("PIDs".to_owned(), Value::Numbers(vec![1])),
+        ];
+        let answer = |name: &str| Refusal::Answered {
+            name: "org.freedesktop.DBus.Error.PropertyReadOnly".to_owned(),
+            text: format!("Cannot set property {name}, or unknown property."),
+        };
+        let rest = without_unknown(&list, &answer("AllowedCPUs")).expect("left out");
+        assert_eq!(rest, list[1..]);
+        assert!(without_unknown(&list, &answer("PIDs")).is_none());
+        assert!(without_unknown(&list, &answer("Other")).is_none());
+    }
+}

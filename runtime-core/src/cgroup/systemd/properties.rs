@@ -1,0 +1,253 @@
+//! `linux.resources` as properties of a unit (systemd.resource-control(5)).
+//!
+//! Only those that systemd writes itself and would write again with its own values when it is
+//! reloaded; everything else, and the exact values of these, go straight to the control files.
+
+use super::message::{Property, Value};
+use crate::cgroup::record::Version;
+use crate::cgroup::weight;
+use crate::error::{Error, ErrorKind, Result};
+use crate::spec::resources::{Cpu, Memory, Resources};
+
+/// "No limit" of a property.
+const INFINITY: u64 = u64::MAX;
+const SECOND: i64 = 1_000_000;
+/// systemd keeps quotas in steps of this many microseconds a second.
+const STEP: i64 = 10_000;
+/// The kernel's period where none is given, in microseconds.
+const PERIOD: i64 = 100_000;
+
+/// The properties that set the limits.
+///
+/// # Errors
+/// When a list of processors or nodes is malformed.
+pub(super) fn limits(resources: &Resources, version: Version) -> Result<Vec<Property>> {
+    let mut list = Vec::new();
+    let unified = version == Version::V2;
+    if let Some(memory) = &resources.memory {
+        self::memory(memory, unified, &mut list);
+    }
+    if let Some(cpu) = &resources.cpu {
+        processor(cpu, unified, &mut list)?;
+    }
+    if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
+        // 0 and 1 are the same limit, and systemd has no 0.
+        list.push(number("TasksMax", amount(limit.max(-1)).max(1)));
+    }
+    let weight = resources.block_io.as_ref().and_then(|io| io.weight).filter(|one| *one != 0);
+    if let Some(weight) = weight {
+        list.push(if unified {
+            number("IOWeight", weight::from_block_io(weight).into())
+        } else {
+            number("BlockIOWeight", weight.into())
+        });
+    }
+    if unified {
+        for (file, value) in &resources.unified {
+            self::unified(file, value, &mut list);
+        }
+    }
+    Ok(list)
+}
+
+fn number(name: &str, value: u64) -> Property {
+    (name.to_owned(), Value::U64(value))
+}
+
+fn amount(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(INFINITY)
+}
+
+fn memory(memory: &Memory, unified: bool, list: &mut Vec<Property>) {
+    let set = |value: Option<i64>| value.filter(|value| *value != 0);
+    if let Some(limit) = set(memory.limit) {
+        list.push(number(if unified { "MemoryMax" } else { "MemoryLimit" }, amount(limit)));
+    }
+    if !unified {
+        return;
+    }
+    if let Some(reservation) = set(memory.reservation) {
+        list.push(number("MemoryLow", amount(reservation)));
+    }
+    match (set(memory.limit), set(memory.swap)) {
+        (_, Some(-1)) | (Some(-1), None) => list.push(number("MemorySwapMax", INFINITY)),
+        (Some(limit), Some(both)) if both >= limit => {
+            list.push(number("MemorySwapMax", amount(both - limit)));
+        }
+        _ => {}
+    }
+}
+
+fn processor(cpu: &Cpu, unified: bool, list: &mut Vec<Property>) -> Result<()> {
+    let idle = cpu.idle.is_some_and(|idle| idle != 0);
+    match cpu.shares.filter(|shares| *shares != 0) {
+        // The weight 0 stands for cpu.idle.
+        _ if idle && unified => list.push(number("CPUWeight", 0)),
+        Some(shares) if unified => {
+            list.push(number("CPUWeight", weight::from_shares(shares).into()));
+        }
+        Some(shares) => list.push(number("CPUShares", shares)),
+        None => {}
+    }
+    if let Some(period) = cpu.period.filter(|period| *period != 0) {
+        list.push(number("CPUQuotaPeriodUSec", period));
+    }
+    if let Some(quota) = cpu.quota.filter(|quota| *quota != 0) {
+        let period = cpu.period.and_then(|period| i64::try_from(period).ok());
+        let period = period.filter(|period| *period > 0).unwrap_or(PERIOD);
+        list.push(number("CPUQuotaPerSecUSec", a_second(quota, period)));
+    }
+    for (name, text, field) in [
+        ("AllowedCPUs", &cpu.cpus, "linux.resources.cpu.cpus"),
+        ("AllowedMemoryNodes", &cpu.mems, "linux.resources.cpu.mems"),
+    ] {
+        if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+            let bits = bits(text).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidSpec, format!("{text:?} is no list such as 0-3,7"))
+                    .with_field(field)
+            })?;
+            list.push((name.to_owned(), Value::Bytes(bits)));
+        }
+    }
+    Ok(())
+}
+
+/// The quota of one second, rounded up to a step so that it is never less than asked.
+fn a_second(quota: i64, period: i64) -> u64 {
+    if quota < 0 {
+        return INFINITY;
+    }
+    let exact = quota.saturating_mul(SECOND) / period;
+    let rounded = exact.saturating_add(STEP - 1) / STEP * STEP;
+    u64::try_from(rounded).unwrap_or(INFINITY)
+}
+
+/// A list such as `0-3,7` as bits, the first byte with the lowest numbers.
+fn bits(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        // More than any kernel has processors.
+        if first > last || last >= 8192 {
+            return None;
+        }
+        for index in first..=last {
+            if bytes.len() <= index / 8 {
+                bytes.resize(index / 8 + 1, 0);
+            }
+            *bytes.get_mut(index / 8)? |= 1 << (index % 8);
+        }
+    }
+    Some(bytes)
+}
+
+/// A file that systemd also knows; the others are written directly.
+fn unified(file: &str, value: &str, list: &mut Vec<Property>) {
+    let value = value.trim();
+    let amount = || match value {
+        "max" => Some(INFINITY),
+        number => number.parse().ok(),
+    };
+    let name = match file {
+        "memory.max" => "MemoryMax",
+        "memory.high" => "MemoryHigh",
+        "memory.low" => "MemoryLow",
+        "memory.min" => "MemoryMin",
+        "memory.swap.max" => "MemorySwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => "CPUWeight",
+        "cpuset.cpus" | "cpuset.mems" => {
+            let name = if file == "cpuset.cpus" { "AllowedCPUs" } else { "AllowedMemoryNodes" };
+            list.extend(bits(value).map(|bits| (name.to_owned(), Value::Bytes(bits))));
+            return;
+        }
+        "cpu.max" => {
+            let (quota, period) = value.split_once(' ').unwrap_or((value, ""));
+            let period: i64 = period.trim().parse().unwrap_or(PERIOD);
+            let quota = if quota == "max" { Some(-1) } else { quota.parse().ok() };
+            if let (Some(quota), Ok(length)) = (quota, u64::try_from(period.max(1))) {
+                list.push(number("CPUQuotaPeriodUSec", length));
+                list.push(number("CPUQuotaPerSecUSec", a_second(quota, period.max(1))));
+            }
+            return;
+        }
+        "memory.oom.group" => {
+            let policy = if value == "1" { "kill" } else { "continue" };
+            list.push(("OOMPolicy".to_owned(), Value::Text(policy.to_owned())));
+            return;
+        }
+        _ => return,
+    };
+    list.extend(amount().map(|amount| number(name, amount)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, version: Version) -> Vec<String> {
+        let resources = serde_json::from_str(text).expect("valid resources");
+        let list = limits(&resources, version).expect("valid");
+        list.iter().map(|(name, value)| format!("{name}={value:?}")).collect()
+    }
+
+    #[test]
+    fn each_version_has_its_properties() {
+        let text = r#"{"memory":{"limit":100,"swap":150,"reservation":7},"pids":{"limit":0},
+            "cpu":{"shares":1024,"quota":15,"period":1000,"cpus":"0,9-10"},"blockIO":{"weight":10}}"#;
+        assert_eq!(
+            shown(text, Version::V2),
+            [
+                "MemoryMax=U64(100)",
+                "MemoryLow=U64(7)",
+                "MemorySwapMax=U64(50)",
+                "CPUWeight=U64(100)",
+                "CPUQuotaPeriodUSec=U64(1000)",
+                "CPUQuotaPerSecUSec=U64(20000)",
+                "AllowedCPUs=Bytes([1, 6])",
+                "TasksMax=U64(1)",
+                "IOWeight=U64(1)",
+            ]
+        );
+        assert_eq!(
+            shown(
+                r#"{"memory":{"limit":-1},"cpu":{"shares":9,"quota":-1},"pids":{"limit":-1}}"#,
+                Version::Hybrid
+            ),
+            [
+                "MemoryLimit=U64(18446744073709551615)",
+                "CPUShares=U64(9)",
+                "CPUQuotaPerSecUSec=U64(18446744073709551615)",
+                "TasksMax=U64(18446744073709551615)",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_unified_map_is_told_where_systemd_would_overwrite_it() {
+        let text = r#"{"unified":{"cpu.max":"max 7","memory.high":"max","io.max":"8:0 rbps=1",
+            "memory.oom.group":"1","cpuset.mems":"0"}}"#;
+        assert_eq!(
+            shown(text, Version::V2),
+            [
+                "CPUQuotaPeriodUSec=U64(7)",
+                "CPUQuotaPerSecUSec=U64(18446744073709551615)",
+                "AllowedMemoryNodes=Bytes([1])",
+                "MemoryHigh=U64(18446744073709551615)",
+                "OOMPolicy=Text(\"kill\")",
+            ]
+        );
+        assert!(shown(text, Version::Hybrid).is_empty());
+    }
+
+    #[test]
+    fn a_malformed_list_is_refused_by_field() {
+        for bad in ["x", "3-1", "1,,2", "99999999"] {
+            let cpu = Cpu { cpus: Some(bad.to_owned()), ..Cpu::default() };
+            let resources = Resources { cpu: Some(cpu), ..Resources::default() };
+            let error = limits(&resources, Version::V2).expect_err(bad);
+            assert_eq!(error.field(), Some("linux.resources.cpu.cpus"));
+        }
+    }
+}
