@@ -11,9 +11,10 @@
 mod bundle;
 
 use std::fs;
+use std::path::Path;
 
 use bundle::{Bundle, stderr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WAIT: &str = "while :; do sleep 1; done";
 
@@ -228,20 +229,44 @@ fn what_is_missing_is_named() {
         return;
     };
     let id = bundle.id.as_str();
-    for (arguments, word) in [
-        (&["--systemd-cgroup", "create", id][..], "systemd"),
-        (&["--cgroup-manager=disabled", "run", id], "disabled"),
-        (&["create", "--pidfd-socket", "/s", id], "--pidfd-socket"),
-    ] {
-        let error = bundle.fail(1, arguments);
-        assert!(error.contains(word) && error.contains("not supported yet"), "{error}");
-    }
+    let error = bundle.fail(1, &["create", "--pidfd-socket", "/s", id]);
+    assert!(error.contains("--pidfd-socket") && error.contains("not supported yet"), "{error}");
     let error = bundle.fail(1, &["--root", "/", "list"]);
     assert!(error.contains("must not be /"), "{error}");
     let error = bundle.fail(1, &["create", "--preserve-fds", "40", id]);
     assert!(error.contains("bad file"), "{error}");
     let error = bundle.fail(1, &["create", "--bundle", "/nonexistent", id]);
     assert!(error.contains("no such file or directory"), "{error}");
+}
+
+#[test]
+fn without_cgroups_a_container_stays_where_its_creator_is() {
+    let Some(bundle) = Bundle::new("cat /proc/self/cgroup") else {
+        return;
+    };
+    bundle.edit(|config| {
+        config["linux"]["resources"] = Value::Null;
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|one| one["type"] != "cgroup");
+    });
+    let own = fs::read_to_string("/proc/self/cgroup").expect("own cgroups");
+    assert_eq!(bundle.succeed(&["--cgroup-manager=disabled", "run", &bundle.id]), own);
+    bundle.edit(|config| config["linux"]["resources"] = json!({"pids": {"limit": 9}}));
+    let error = bundle.fail(1, &["--cgroup-manager=disabled", "run", &bundle.id]);
+    assert!(error.contains("linux.resources.pids.limit: cannot be held"), "{error}");
+}
+
+#[test]
+fn without_systemd_its_driver_says_so() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    if Path::new("/run/systemd/private").exists() {
+        println!("skipped: this host has systemd");
+        return;
+    }
+    let error = bundle.fail(1, &["--systemd-cgroup", "create", &bundle.id]);
+    assert!(error.contains("connect to systemd") && error.contains("cgroupfs"), "{error}");
 }
 
 #[test]

@@ -161,8 +161,8 @@ fn linux() -> LinuxFeatures {
         cgroup: CgroupFeatures {
             v1: true,
             v2: true,
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: seccomp(),

@@ -175,6 +175,22 @@ impl Layout {
         })
     }
 
+    /// The caller's own cgroup: where a container is that gets none.
+    #[must_use]
+    pub fn own(&self) -> Record {
+        let place = |hierarchy: &Hierarchy| Place {
+            controllers: hierarchy.controllers.clone(),
+            mount: hierarchy.mount.clone(),
+            path: hierarchy.own.trim_matches('/').to_owned(),
+        };
+        Record {
+            base: self.base.clone(),
+            hierarchies: self.hierarchies.iter().map(place).collect(),
+            unified: self.unified.as_ref().map(place),
+            ..Record::default()
+        }
+    }
+
     /// What the mount of type `cgroup` in a container shows on a v1 or hybrid host: each v1
     /// hierarchy, as runc does; empty on a v2 host, where [`Record::unified_path`] is the source.
     #[must_use]

@@ -129,12 +129,12 @@ impl Resolver for Opener<'_> {
     }
 
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
-        let found = self.creation.cgroup.as_ref().and_then(|cgroup| {
-            cgroup::Layout::mount_points(cgroup.record())
-                .into_iter()
-                .find(|point| point.name == hierarchy)
-        });
-        found.map(|point| point.source).ok_or_else(|| {
+        let place = match &self.creation.cgroup {
+            Some(cgroup) => cgroup.record().clone(),
+            None => Layout::detect()?.own(),
+        };
+        let mut points = Layout::mount_points(&place).into_iter();
+        points.find(|point| point.name == hierarchy).map(|point| point.source).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, format!("there is no cgroup hierarchy {hierarchy}"))
         })
     }
