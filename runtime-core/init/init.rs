@@ -70,6 +70,8 @@ pub struct Init {
     pub owner: (u32, u32),
     /// The bounding set.
     pub bounding: u64,
+    /// The kinds of namespaces that were joined.
+    pub joined: u32,
     /// The mount namespace's root, while in the cage.
     pub outside: Fd,
     /// The directory where look-ups start.
@@ -115,6 +117,7 @@ impl Init {
             bytes: &[],
             owner,
             bounding: u64::MAX,
+            joined: 0,
             outside: -1,
             tree: -1,
             at_root: false,

@@ -2,16 +2,32 @@
 
 use crate::abi::{self, CLONE_NEWNS, CLONE_NEWUSER, EPERM};
 use crate::init::Init;
+use crate::mount::enter;
 use crate::procfs::says_deny;
 use crate::program::{Op, Report, Slot};
 use crate::report::{Attempt as _, Result};
 use crate::sys::{self, Errno};
 
 impl Init {
-    pub fn join(&mut self, namespace: Slot, kinds: u32) -> Result {
+    pub fn join(&mut self, namespace: Slot, kinds: u32, early: bool) -> Result {
         let fd = self.slot(namespace)?;
-        sys::setns(fd, kinds).during(Op::Setns)?;
+        if self.joined & kinds != 0 {
+            return Ok(());
+        }
+        match sys::setns(fd, kinds) {
+            Err(Errno(EPERM)) if early => return Ok(()),
+            other => other.during(Op::Setns)?,
+        };
+        self.joined |= kinds;
         self.entered(kinds);
+        Ok(())
+    }
+
+    /// A process of the container may have another root than its mount namespace.
+    pub fn enter_other_root(&mut self, directory: Slot) -> Result {
+        self.tree = self.slot(directory)?;
+        enter(self.tree)?;
+        self.at_root = true;
         Ok(())
     }
 

@@ -52,7 +52,9 @@ impl Init {
                 self.await_start(listener, peer_uid, keep)
             }
             Step::Respawn {} => self.respawn(),
-            Step::Join { namespace, kinds } => self.join(namespace, kinds),
+            Step::Join { namespace, kinds } => self.join(namespace, kinds, false),
+            Step::JoinEarly { namespace, kinds } => self.join(namespace, kinds, true),
+            Step::EnterRoot { directory } => self.enter_other_root(directory),
             Step::Unshare { kinds } => self.unshare(kinds),
             Step::Identity { uid, gid } => self.identity(uid, gid),
             Step::Loopback {} => self.loopback(),

@@ -5,13 +5,14 @@
 //! configurations need (security modules, cgroup hierarchies) is read only for those.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
-use crate::spec::{Process, Spec};
+use crate::spec::{NamespaceKind, Process, Spec};
 use crate::sys::file::read_text;
 
 /// Number of `CAP_SYS_ADMIN`.
@@ -36,6 +37,9 @@ pub struct Host {
     pub gid: u32,
     /// Whether the caller is in a user namespace other than the first.
     pub user_namespace: bool,
+    /// Whether the user namespace that the configuration names by its path is the caller's own.
+    #[serde(default)]
+    pub names_own_user_namespace: bool,
     /// The caller's effective capabilities; bit *n* is capability number *n*.
     pub effective: u64,
     /// The caller's capability bounding set.
@@ -77,6 +81,7 @@ impl Default for Host {
             uid: 0,
             gid: 0,
             user_namespace: false,
+            names_own_user_namespace: false,
             effective: all,
             bounding: all,
             last_capability: CHECKPOINT_RESTORE,
@@ -96,6 +101,10 @@ impl Host {
             Some(process) => Self::read_for(process)?,
             None => Self::basics()?,
         };
+        let user = spec.linux.namespace(NamespaceKind::User);
+        if let Some(path) = user.and_then(|user| user.path.as_ref()) {
+            host.names_own_user_namespace = is_own_user_namespace(path);
+        }
         if spec
             .mounts
             .iter()
@@ -125,6 +134,7 @@ impl Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             user_namespace: in_user_namespace(),
+            names_own_user_namespace: false,
             effective,
             bounding,
             last_capability: last_capability(bounding)?,
@@ -187,11 +197,20 @@ fn last_capability(bounding: u64) -> Result<u32> {
     text.trim().parse().map_err(|_| Error::new(ErrorKind::System, "not a number:").with_path(path))
 }
 
+/// The namespace of the thread, which is the process's: user namespaces cannot differ between threads.
+const OWN_USER_NAMESPACE: &str = "/proc/self/ns/user";
+
 fn in_user_namespace() -> bool {
     // A kernel without user namespaces has no such file.
-    fs::metadata("/proc/self/ns/user").is_ok_and(|metadata| {
-        std::os::unix::fs::MetadataExt::ino(&metadata) != FIRST_USER_NAMESPACE
-    })
+    fs::metadata(OWN_USER_NAMESPACE).is_ok_and(|metadata| metadata.ino() != FIRST_USER_NAMESPACE)
+}
+
+fn is_own_user_namespace(path: &Path) -> bool {
+    // What cannot be seen is an error later, when it is opened.
+    let (Ok(given), Ok(own)) = (fs::metadata(path), fs::metadata(OWN_USER_NAMESPACE)) else {
+        return false;
+    };
+    (given.dev(), given.ino()) == (own.dev(), own.ino())
 }
 
 fn read_labels() -> Labels {

@@ -146,6 +146,10 @@ impl Resolver for Opener<'_> {
     fn init(&self) -> Result<OwnedFd> {
         Err(Error::new(ErrorKind::WrongStatus, "there is no init process yet"))
     }
+
+    fn init_root(&self) -> Result<OwnedFd> {
+        self.init()
+    }
 }
 
 /// Serves the gates of an init program that becomes a container.
@@ -336,7 +340,8 @@ fn record(
         annotations: spec.annotations.clone(),
         cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
         namespaces: plan.namespaces,
-        id_maps: plan.id_maps,
+        shares_mounts: plan.shares_mounts,
+        id_maps: plan.id_maps.or(plan.joined_maps),
         process: plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy,

@@ -5,12 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
 use super::create::{Birth, spawn};
 use super::options::{Console, ExecOptions};
 use super::wait::reap;
 use super::{Container, ExitStatus, Status, pid_file};
 use crate::cgroup::{Entry as Member, Manager};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
 use crate::plan::{self, IdMaps, Plan};
@@ -75,6 +78,14 @@ impl Resolver for InitOf<'_> {
     fn init(&self) -> Result<OwnedFd> {
         let message = "container not running: its init process has ended";
         self.0.init.open().ok_or_else(|| Error::new(ErrorKind::WrongStatus, message))
+    }
+
+    fn init_root(&self) -> Result<OwnedFd> {
+        let path = PathBuf::from(format!("/proc/{}/root", self.0.init.pid));
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(&path, flags, Mode::empty()).attempt_on("open the root", &path)?;
+        // The number could have passed to another process meanwhile.
+        self.init().map(|_still_there| root)
     }
 }
 
@@ -145,6 +156,7 @@ impl Container {
         }
         let joined = plan::Container {
             namespaces: record.namespaces,
+            shares_mounts: record.shares_mounts,
             id_maps: record.id_maps.as_ref(),
             filter: filter.is_some(),
             personality: record.personality.as_ref(),

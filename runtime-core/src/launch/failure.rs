@@ -38,15 +38,36 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
                 format!("the process does not have the {what} it was given"),
             )
         }
-        _ => {
-            let words = words(plan, &step);
-            // What the step names need not be said again.
-            let known = !message.text.is_empty() && words.contains(message.text.trim());
-            let operation = if known { Op::text(report.op).to_owned() } else { operation(message) };
-            Error::system(operation, report.errno).with_step(format!("step {index}: {words}"))
+        (_, Step::Join { .. } | Step::Unshare { .. }) => {
+            namespace_refusal(general(plan, message, index, &step), &step)
         }
+        _ => general(plan, message, index, &step),
     };
     origin.blame(error)
+}
+
+fn general(plan: &Plan, message: &Message, index: usize, step: &Step<'_>) -> Error {
+    let words = words(plan, step);
+    // What the step names need not be said again.
+    let known = !message.text.is_empty() && words.contains(message.text.trim());
+    let operation = if known { Op::text(message.report.op).to_owned() } else { operation(message) };
+    Error::system(operation, message.report.errno).with_step(format!("step {index}: {words}"))
+}
+
+/// What the kernel's refusal to let a process into a namespace means (setns(2), unshare(2)).
+fn namespace_refusal(error: Error, step: &Step<'_>) -> Error {
+    let joins = matches!(step, Step::Join { .. });
+    let hint = match error.errno() {
+        Some(libc::EPERM) if joins => {
+            "it needs privilege over the user namespace that owns the namespace: join that one too"
+        }
+        Some(libc::EINVAL) if joins => {
+            "a pid namespace can only be joined from one above it, a user namespace only from another"
+        }
+        Some(libc::ENOSPC) => "the limits are in /proc/sys/user",
+        _ => return error,
+    };
+    error.with_hint(hint)
 }
 
 /// The error behind a report on the start connection, when the plan is gone: only the words of the

@@ -64,6 +64,12 @@ pub(crate) fn serve(
                     send_filter(control, filter.as_deref())?;
                 }
             }
+            Report::GATE if message.report.detail == Gate::Joined as u64 => {
+                if let Some(maps) = &plan.joined_maps {
+                    idmap::compare(maps, process.pid)?;
+                }
+                control.send(b"g")?;
+            }
             Report::GATE if message.report.detail == Gate::Mounted as u64 => {
                 gates.mounted(process)?;
                 control.send(b"g")?;

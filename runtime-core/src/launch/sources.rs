@@ -13,9 +13,10 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
-use crate::plan::{IdMaps, MountIds, Plan, Source};
+use crate::plan::{self, IdMaps, MountIds, Plan, Source};
 use crate::program::MAX_SLOTS;
-use crate::sys::mount;
+use crate::spec::NamespaceKind;
+use crate::sys::{self, mount};
 
 /// What only the caller of [`open`] knows.
 pub(crate) trait Resolver {
@@ -27,6 +28,8 @@ pub(crate) trait Resolver {
     fn user_namespace(&self, maps: &IdMaps) -> Result<OwnedFd>;
     /// The pidfd of the container's init process.
     fn init(&self) -> Result<OwnedFd>;
+    /// The root directory of that process.
+    fn init_root(&self) -> Result<OwnedFd>;
 }
 
 /// The opened sources, in the order of the slots.
@@ -69,7 +72,11 @@ fn open_one(
             Ok(tree)
         }
         Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
-        Source::Namespace { path, .. } => namespace(path),
+        Source::Namespace { path, kind } => {
+            let namespace = namespace(path)?;
+            check_kind(namespace.as_fd(), *kind).map_err(|error| error.with_path(path))?;
+            Ok(namespace)
+        }
         Source::StartSocket => start_socket(&resolver.start_socket()?),
         Source::HookOutput => {
             let fd = memfd_create("hook-output", MFdFlags::MFD_CLOEXEC).attempt("memfd_create")?;
@@ -77,12 +84,30 @@ fn open_one(
             Ok(fd)
         }
         Source::InitPidfd => resolver.init(),
+        Source::InitRoot => resolver.init_root(),
     }
 }
 
 fn namespace(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     fcntl::open(path, flags, Mode::empty()).attempt_on("open the namespace", path)
+}
+
+fn check_kind(namespace: BorrowedFd<'_>, wanted: NamespaceKind) -> Result<()> {
+    let Some(found) = sys::namespace::flag(namespace).attempt("ask for the type of a namespace")?
+    else {
+        return Err(Error::new(ErrorKind::InvalidSpec, "is the file of no namespace:"));
+    };
+    let kind = NamespaceKind::ALL.iter().find(|kind| plan::namespace_flag(**kind) == found);
+    if kind == Some(&wanted) {
+        return Ok(());
+    }
+    let message = format!(
+        "is a namespace of type {}, not {}:",
+        kind.map_or("unknown", |kind| kind.name()),
+        wanted.name()
+    );
+    Err(Error::new(ErrorKind::InvalidSpec, message))
 }
 
 fn map_ids(

@@ -23,7 +23,9 @@ const KERNEL: (u32, u32) = (5, 12);
 pub(crate) struct Container<'a> {
     /// `CLONE_NEW*` kinds of the container's own namespaces ([`Plan::namespaces`]).
     pub(crate) namespaces: u64,
-    /// The maps of its user namespace, if create made one.
+    /// Whether its root is not that of its mount namespace.
+    pub(crate) shares_mounts: bool,
+    /// The maps of its user namespace, as far as create knew them.
     pub(crate) id_maps: Option<&'a IdMaps>,
     /// Whether it has a system call filter, which the process gets as well.
     pub(crate) filter: bool,
@@ -63,6 +65,8 @@ impl Plan {
             plan.clone_flags = parts.namespaces.at_spawn.into();
             plan.namespaces = parts.namespaces.all().into();
             plan.id_maps.clone_from(&parts.namespaces.id_maps);
+            plan.joined_maps.clone_from(&parts.namespaces.joined_maps);
+            plan.shares_mounts = parts.namespaces.is_joined(NamespaceKind::Mount);
             plan.cgroups_path.clone_from(&linux.cgroups_path);
             plan.resources.clone_from(&linux.resources);
             plan.personality.clone_from(&linux.personality);
@@ -87,6 +91,7 @@ impl Plan {
         check_kernel(host)?;
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
+        let root = container.shares_mounts.then(|| draft.receive(Source::InitRoot, Origin::None));
         let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
         let payload = Payload {
             process,
@@ -104,6 +109,9 @@ impl Plan {
         let kinds = u32::try_from(container.namespaces).unwrap_or(0);
         if kinds != 0 {
             draft.push(&Step::Join { namespace: draft.slot(init), kinds }, Origin::None);
+        }
+        if let Some(root) = root {
+            draft.push(&Step::EnterRoot { directory: draft.slot(root) }, Origin::None);
         }
         if has(NamespaceKind::User) {
             let (uid, gid) = container.id_maps.map_or((0, 0), IdMaps::identity);
@@ -137,6 +145,8 @@ impl Plan {
             clone_flags: 0,
             namespaces: 0,
             id_maps: None,
+            joined_maps: None,
+            shares_mounts: false,
             privileged: draft.host.is_privileged(),
             oom_score_adj: None,
             rlimits: Vec::new(),

@@ -173,6 +173,9 @@ fn flow(step: &Step<'_>) -> Option<String> {
         Step::Gate { gate } if *gate == Gate::Mapped as u32 => {
             "wait until ids, limits and cgroups are set".to_owned()
         }
+        Step::Gate { gate } if *gate == Gate::Joined as u32 => {
+            "wait for the comparison of the id maps".to_owned()
+        }
         Step::Gate { gate } if *gate == Gate::Mounted as u32 => {
             "wait for the runtime's hooks".to_owned()
         }
@@ -182,6 +185,14 @@ fn flow(step: &Step<'_>) -> Option<String> {
         }
         Step::AwaitStart { peer_uid, .. } => format!("wait for the start by user {peer_uid}"),
         Step::Respawn {} => "go on in a child process, inside the pid namespace".to_owned(),
+        Step::JoinEarly { namespace, kinds: mask } => {
+            let slot = namespace.0;
+            format!(
+                "join the {} namespaces of slot {slot} if that is permitted already",
+                kinds(*mask)
+            )
+        }
+        Step::EnterRoot { directory } => format!("enter the root in slot {}", directory.0),
         Step::Join { namespace, kinds: mask } => {
             format!("join the namespaces {} of slot {}", kinds(*mask), namespace.0)
         }

@@ -33,6 +33,7 @@ pub(crate) use describe::describe;
 pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
 pub(crate) use mount_options::names as mount_option_names;
+pub(crate) use namespaces::flag as namespace_flag;
 pub(crate) use origin::Origin;
 pub(crate) use trees::MountIds;
 
@@ -78,6 +79,10 @@ pub struct Plan {
     pub(crate) namespaces: u64,
     /// The maps of a new user namespace.
     pub(crate) id_maps: Option<IdMaps>,
+    /// The maps that a joined user namespace must have.
+    pub(crate) joined_maps: Option<IdMaps>,
+    /// Whether the container lives below a root of its own in a mount namespace of others.
+    pub(crate) shares_mounts: bool,
     /// Whether the caller can write any id map and make mounts itself.
     pub(crate) privileged: bool,
     /// `process.oomScoreAdj`.
@@ -146,6 +151,8 @@ pub(crate) enum Source {
     HookOutput,
     /// The pidfd of the container's init process.
     InitPidfd,
+    /// The root directory of the container's init process.
+    InitRoot,
 }
 
 impl Plan {

@@ -9,7 +9,7 @@ use crate::program::{Gate, Step};
 use crate::spec::{Linux, Namespace, NamespaceKind, TimeOffset};
 
 /// The `CLONE_NEW*` flag of a kind (`linux/sched.h`).
-pub(super) const fn flag(kind: NamespaceKind) -> u32 {
+pub(crate) const fn flag(kind: NamespaceKind) -> u32 {
     match kind {
         NamespaceKind::Time => 0x80,
         NamespaceKind::Mount => 0x0002_0000,
@@ -59,6 +59,11 @@ pub(super) struct Namespaces {
     time_offsets: CString,
     /// The maps of a new user namespace.
     pub(super) id_maps: Option<IdMaps>,
+    /// The maps that a joined user namespace is said to have.
+    pub(super) joined_maps: Option<IdMaps>,
+    /// Whether the other namespaces are joined before the user namespace is entered, as far as the kernel
+    /// lets the caller: they may belong to the caller's.
+    early: bool,
 }
 
 impl Namespaces {
@@ -72,29 +77,43 @@ impl Namespaces {
             let Some((index, Namespace { path, .. })) = found else {
                 continue;
             };
+            if kind == NamespaceKind::User && draft.host.names_own_user_namespace {
+                // Nobody can join the user namespace that he is in (setns(2)); there is no need either.
+                continue;
+            }
             let Some(path) = path else {
                 new |= flag(kind);
                 continue;
             };
-            let origin = Origin::Element("linux.namespaces", index);
+            let origin = Origin::Part("linux.namespaces", index, "path");
             let handle =
                 draft.receive(Source::Namespace { path: path.clone(), kind }, origin.clone());
             joined.push((kind, handle, origin));
         }
-        let user_is_joined = joined.iter().any(|(kind, ..)| *kind == NamespaceKind::User);
+        let early = draft.host.is_privileged() && is_early(&joined, new);
         let mut spawnable = AT_SPAWN.iter().fold(0, |kinds, kind| kinds | flag(*kind));
         if new & flag(NamespaceKind::Time) != 0 {
             // Only a child gets into the time namespace, and it must be the first of its pid namespace.
             spawnable &= !flag(NamespaceKind::Pid);
         }
-        let id_maps = (new & flag(NamespaceKind::User) != 0)
-            .then(|| IdMaps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() });
+        if early || joined.iter().any(|(kind, ..)| *kind == NamespaceKind::User) {
+            spawnable = 0;
+        }
+        let maps = IdMaps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() };
+        let has_maps = !maps.uid.is_empty() || !maps.gid.is_empty();
+        let (id_maps, joined_maps) = if new & flag(NamespaceKind::User) != 0 {
+            (Some(maps), None)
+        } else {
+            (None, has_maps.then_some(maps))
+        };
         Ok(Self {
             joined,
             new,
-            at_spawn: if user_is_joined { 0 } else { new & spawnable },
+            at_spawn: new & spawnable,
             time_offsets: time_offsets(linux, new)?,
             id_maps,
+            joined_maps,
+            early,
         })
     }
 
@@ -117,6 +136,18 @@ impl Namespaces {
     }
 
     pub(super) fn write(&self, draft: &mut Draft<'_>) {
+        let user = flag(NamespaceKind::User);
+        if self.early {
+            for (kind, handle, origin) in &self.joined {
+                let (namespace, kinds) = (draft.slot(*handle), flag(*kind));
+                if kinds != user {
+                    draft.push(&Step::JoinEarly { namespace, kinds }, origin.clone());
+                }
+            }
+            if self.is_new(NamespaceKind::User) {
+                draft.push(&Step::Unshare { kinds: user }, Origin::Field("linux.namespaces"));
+            }
+        }
         draft.push(&Step::Gate { gate: Gate::Mapped as u32 }, Origin::None);
         if let Some(maps) = &self.id_maps {
             let (uid, gid) = maps.identity();
@@ -126,10 +157,13 @@ impl Namespaces {
             let step = Step::Join { namespace: draft.slot(*handle), kinds: flag(*kind) };
             draft.push(&step, origin.clone());
             if *kind == NamespaceKind::User {
-                draft.push(&Step::Identity { uid: 0, gid: 0 }, origin.clone());
+                self.write_member(draft, origin);
             }
         }
-        let late = self.new & !self.at_spawn;
+        let mut late = self.new & !self.at_spawn;
+        if self.early {
+            late &= !user;
+        }
         if late != 0 {
             draft.push(&Step::Unshare { kinds: late }, Origin::Field("linux.namespaces"));
         }
@@ -145,6 +179,25 @@ impl Namespaces {
             draft.push(&Step::Loopback {}, Origin::Field("linux.namespaces"));
         }
     }
+
+    /// What follows the entry into somebody's user namespace.
+    fn write_member(&self, draft: &mut Draft<'_>, origin: &Origin) {
+        if self.joined_maps.is_some() {
+            let gate = Gate::Joined as u32;
+            draft.push(&Step::Gate { gate }, Origin::Field("linux.uidMappings"));
+        }
+        let (uid, gid) = self.joined_maps.as_ref().map_or((0, 0), IdMaps::identity);
+        draft.push(&Step::Identity { uid, gid }, origin.clone());
+    }
+}
+
+/// Whether a user namespace is entered and others are joined, which need not belong to it.
+fn is_early(joined: &[(NamespaceKind, Handle, Origin)], new: u32) -> bool {
+    let is_user = |kind: NamespaceKind| kind == NamespaceKind::User;
+    let others = joined.iter().any(|(kind, ..)| !is_user(*kind));
+    let enters =
+        new & flag(NamespaceKind::User) != 0 || joined.iter().any(|(kind, ..)| is_user(*kind));
+    others && enters
 }
 
 /// The lines of `/proc/PID/timens_offsets`.
@@ -166,12 +219,26 @@ fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
             .with_field("linux.namespaces")
             .with_hint("without one the container's mounts would be made on the host"));
     }
-    if !draft.host.is_privileged() && linux.namespace(NamespaceKind::User).is_none() {
+    let user = linux.namespace(NamespaceKind::User);
+    let own = draft.host.names_own_user_namespace;
+    if !draft.host.is_privileged() && (user.is_none() || own) {
         return Err(Error::new(
             ErrorKind::Denied,
             "without CAP_SYS_ADMIN a container needs a user namespace",
         )
         .with_field("linux.namespaces"));
+    }
+    if own && let Some(field) = linux.mapped_fields().next() {
+        let message = "the user namespace is the runtime's own, which has its maps";
+        return Err(Error::new(ErrorKind::InvalidSpec, message).with_field(field));
+    }
+    let is_new = |kind| linux.namespace(kind).is_some_and(|one| one.path.is_none());
+    let mount = linux.namespaces.iter().position(|one| one.kind == NamespaceKind::Mount);
+    if is_new(NamespaceKind::User) && !is_new(NamespaceKind::Mount) {
+        let message = "a new user namespace has no rights over a mount namespace that exists";
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .with_field(format!("linux.namespaces[{}].path", mount.unwrap_or_default()))
+            .with_hint("join the user namespace that it belongs to"));
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ pub(crate) enum Origin {
     Field(&'static str),
     /// An element of a list: `mounts[3]`.
     Element(&'static str, usize),
+    /// A field of an element of a list: `linux.namespaces[1].path`.
+    Part(&'static str, usize, &'static str),
     /// An entry of a map: `linux.sysctl["net.core.somaxconn"]`.
     Entry(&'static str, String),
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Self::None => Ok(()),
             Self::Field(name) => f.write_str(name),
             Self::Element(name, index) => write!(f, "{name}[{index}]"),
+            Self::Part(name, index, field) => write!(f, "{name}[{index}].{field}"),
             Self::Entry(name, key) => write!(f, "{name}[\"{key}\"]"),
         }
     }

@@ -12,6 +12,9 @@ pub enum Gate {
     Mounted = 2,
     /// All is done but the start.
     Ready = 3,
+    /// The process is in a user namespace that existed; the library compares its id maps with the
+    /// configuration.
+    Joined = 4,
 }
 
 /// What the init program tells the library: this head, then up to [`REPORT_TEXT`] bytes of text.

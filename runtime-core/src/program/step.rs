@@ -82,6 +82,12 @@ steps! {
     /// Writes the offsets of the time namespace that was just unshared, `CLOCK SECONDS NANOSECONDS` in
     /// each line (time_namespaces(7)); they cannot be changed once a process is in it.
     TimeOffsets = 14 { text: &'a CStr }
+    /// As [`Step::Join`], but where that is not permitted nothing happens. A later `Join` of the same
+    /// kind does nothing if this has succeeded.
+    JoinEarly = 90 { namespace: Slot, kinds: u32 }
+    /// The directory becomes the root and the working directory, and the root of later look-ups:
+    /// that of a process which has not the root of its mount namespace.
+    EnterRoot = 91 { directory: Slot }
 
     // ---- mounts, before the cage: everything here may still see the host's paths --------------
 

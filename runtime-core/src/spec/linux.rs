@@ -238,4 +238,12 @@ impl Linux {
     pub fn namespace(&self, kind: NamespaceKind) -> Option<&Namespace> {
         self.namespaces.iter().find(|namespace| namespace.kind == kind)
     }
+
+    /// The names of those id maps that are given.
+    pub(crate) fn mapped_fields(&self) -> impl Iterator<Item = &'static str> {
+        [("linux.uidMappings", &self.uid_mappings), ("linux.gidMappings", &self.gid_mappings)]
+            .into_iter()
+            .filter(|(_, map)| !map.is_empty())
+            .map(|(name, _)| name)
+    }
 }

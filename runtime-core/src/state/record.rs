@@ -40,7 +40,10 @@ pub(crate) struct Record {
     pub(crate) cgroup: cgroup::Record,
     /// The `CLONE_NEW*` kinds of the namespaces that differ from the caller's.
     pub(crate) namespaces: u64,
-    /// The maps of the user namespace that was made for it.
+    /// Whether it lives below a root of its own in a mount namespace of others.
+    #[serde(default)]
+    pub(crate) shares_mounts: bool,
+    /// The maps of its user namespace, where it was made for it or the configuration names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id_maps: Option<IdMaps>,
     /// The process settings, with which further processes are started.

@@ -8,6 +8,7 @@ pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod mount;
+pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod socket;
