@@ -3,8 +3,9 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EPERM, MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY,
-    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, RESOLVE_NO_MAGICLINKS,
+    AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EPERM, FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE,
+    MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY, MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH,
+    RESOLVE_NO_MAGICLINKS,
 };
 use crate::init::{Init, Kind};
 use crate::program::{List, Op, Slot};
@@ -43,12 +44,20 @@ pub fn new_filesystem(new: &Filesystem) -> Result<Fd> {
         let set = sys::fsconfig_string(fs, c"source", new.source);
         set.about(Op::Fsconfig, new.source).map_err(logged)?;
     }
-    for option in new.options.iter() {
-        set_option(fs, option).about(Op::Fsconfig, option).map_err(logged)?;
-    }
-    sys::fsconfig_create(fs).about(Op::FsconfigCreate, new.kind).map_err(logged)?;
+    configure(fs, new.options, FSCONFIG_CMD_CREATE, new.kind)?;
     let mount = sys::fsmount(fs, new.attributes).about(Op::Fsmount, new.kind).map_err(logged)?;
     Ok(mount)
+}
+
+/// Sets the options and has the file system take them.
+#[inline(never)]
+fn configure(fs: Fd, options: List<'static>, command: u32, about: &'static CStr) -> Result {
+    let logged = |failure: Failure| failure.with_log(fs);
+    for option in options.iter() {
+        set_option(fs, option).about(Op::Fsconfig, option).map_err(logged)?;
+    }
+    sys::fsconfig_command(fs, command).about(Op::FsconfigCreate, about).map_err(logged)?;
+    Ok(())
 }
 
 #[inline(never)]
@@ -137,6 +146,27 @@ impl Init {
         set.about(Op::MountSetattr, target)?;
         self.done_with(fd);
         Ok(())
+    }
+
+    /// Gives the file system at the target new options.
+    pub fn reconfigure(&mut self, target: &'static CStr, options: List<'static>) -> Result {
+        let place = self.look_up(target, O_PATH, 0).about(Op::Open, target)?;
+        let fs = sys::fspick(place).about(Op::Fsopen, target)?;
+        configure(fs, options, FSCONFIG_CMD_RECONFIGURE, target)
+    }
+
+    /// Makes a file system by mount(2), which needs a place: one that is there on every host.
+    pub fn mount_whole(
+        &self,
+        slot: Slot,
+        (kind, source, data): (&'static CStr, &'static CStr, &'static CStr),
+        flags: u64,
+    ) -> Result {
+        const PLACE: &CStr = c"/proc";
+        sys::mount(source, PLACE, kind, flags, data).about(Op::Mount, kind)?;
+        let tree = sys::clone_tree(AT_FDCWD, PLACE, 0).about(Op::OpenTree, kind)?;
+        sys::umount(PLACE, MNT_DETACH).during(Op::Unmount)?;
+        self.fill_slot(slot, tree, Kind::Unknown)
     }
 
     /// The tree becomes the namespace's root.

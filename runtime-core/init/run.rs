@@ -73,8 +73,13 @@ impl Init {
             }
             Step::Root { tree, path, propagation } => self.enter_root(tree, path, propagation),
             Step::Attach { slot, target, .. } => self.attach(slot, target, &attachment(step)),
-            Step::Reattribute { target, set, clear, recursive } => {
-                self.reattribute(target, &change(set, clear), recursive)
+            Step::Reattribute { target, set, clear, propagation, recursive } => {
+                let change = MountAttr { set, clear, propagation, userns: 0 };
+                self.reattribute(target, &change, recursive)
+            }
+            Step::Reconfigure { target, options } => self.reconfigure(target, options),
+            Step::Mount { slot, kind, source, data, flags } => {
+                self.mount_whole(slot, (kind, source, data), flags)
             }
             _ => self.root_step(step),
         }

@@ -4,9 +4,9 @@ use core::ffi::CStr;
 
 use super::{Fd, Result, call, small};
 use crate::abi::{
-    AT_EMPTY_PATH, FSCONFIG_CMD_CREATE, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSMOUNT_CLOEXEC,
-    FSOPEN_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH, MountAttr, OPEN_TREE_CLOEXEC,
-    OPEN_TREE_CLONE,
+    AT_EMPTY_PATH, FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSMOUNT_CLOEXEC, FSOPEN_CLOEXEC,
+    FSPICK_CLOEXEC, FSPICK_EMPTY_PATH, MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH, MountAttr,
+    OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE,
 };
 
 pub fn fsopen(kind: &CStr) -> Result<Fd> {
@@ -21,8 +21,18 @@ pub fn fsconfig_string(fs: Fd, key: &CStr, value: &CStr) -> Result<usize> {
     call!(FSCONFIG, fs, FSCONFIG_SET_STRING, key, value, 0u32)
 }
 
-pub fn fsconfig_create(fs: Fd) -> Result<usize> {
-    call!(FSCONFIG, fs, FSCONFIG_CMD_CREATE, 0usize, 0usize, 0u32)
+/// `FSCONFIG_CMD_CREATE` or `FSCONFIG_CMD_RECONFIGURE`.
+pub fn fsconfig_command(fs: Fd, command: u32) -> Result<usize> {
+    call!(FSCONFIG, fs, command, 0usize, 0usize, 0u32)
+}
+
+/// The file system on whose root `place` is.
+pub fn fspick(place: Fd) -> Result<Fd> {
+    call!(FSPICK, place, c"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(small)
+}
+
+pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) -> Result<usize> {
+    call!(MOUNT, source, target, kind, flags, data)
 }
 
 pub fn fsmount(fs: Fd, attributes: u64) -> Result<Fd> {

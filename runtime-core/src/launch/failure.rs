@@ -41,7 +41,7 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
         (_, Step::Join { .. } | Step::Unshare { .. }) => {
             namespace_refusal(general(plan, message, index, &step), &step)
         }
-        _ => general(plan, message, index, &step),
+        _ => mount_refusal(general(plan, message, index, &step), &step, report.op),
     };
     origin.blame(error)
 }
@@ -65,6 +65,36 @@ fn namespace_refusal(error: Error, step: &Step<'_>) -> Error {
             "a pid namespace can only be joined from one above it, a user namespace only from another"
         }
         Some(libc::ENOSPC) => "the limits are in /proc/sys/user",
+        _ => return error,
+    };
+    error.with_hint(hint)
+}
+
+/// What the kernel means by an error of a mount.
+fn mount_refusal(error: Error, step: &Step<'_>, op: u32) -> Error {
+    const FSMOUNT: u32 = Op::Fsmount as u32;
+    const MOVE: u32 = Op::MoveMount as u32;
+    const SETATTR: u32 = Op::MountSetattr as u32;
+    const PIVOT: u32 = Op::PivotRoot as u32;
+    let errno = error.errno().unwrap_or(0);
+    let hint = match (*step, op, errno) {
+        (Step::NewFilesystem { kind, .. }, FSMOUNT, libc::EPERM)
+            if matches!(kind.to_bytes(), b"proc" | b"sysfs") =>
+        {
+            "a user namespace may mount it only where none of the caller's is partly covered"
+        }
+        (Step::Attach { .. }, MOVE, libc::ENOTDIR | libc::EINVAL) => {
+            "a directory can only be mounted on a directory, anything else on a file"
+        }
+        (Step::Attach { .. } | Step::Reattribute { .. }, SETATTR, libc::EPERM) => {
+            "an attribute that the mount has outside the user namespace cannot be changed"
+        }
+        (Step::Reattribute { .. }, SETATTR, libc::EINVAL) => {
+            "nothing is mounted at this path, which is needed for a remount"
+        }
+        (Step::Pivot { .. }, PIVOT, libc::EINVAL) => {
+            "the root may be an initial RAM disk: try --no-pivot"
+        }
         _ => return error,
     };
     error.with_hint(hint)

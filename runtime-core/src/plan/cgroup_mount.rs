@@ -1,11 +1,12 @@
 //! A mount of type `cgroup`: what it shows depends on the host (config-linux.md, "Control groups").
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::draft::{Draft, inner_path, text};
-use super::mount_options::{Options, attribute::RDONLY, propagation_flags};
-use super::mounts::{Action, Attachment, Planned, Setting, attach, copy, new_filesystem};
-use super::{Origin, Source};
+use super::mount_options::{Change, Options, attribute::RDONLY, propagation_flags};
+use super::mounts::{Action, Attachment, Planned, Setting, attach, copy};
+use super::{Origin, Source, filesystem};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Cgroups;
 use crate::spec::{Mount, NamespaceKind};
@@ -38,8 +39,8 @@ struct View<'a> {
 
 impl View<'_> {
     fn finish(&self, mut attachment: Attachment) -> Planned {
-        if let Some(propagation) = self.options.propagation {
-            attachment.propagation = propagation_flags(propagation);
+        if let Some(propagation) = self.options.propagation.last() {
+            attachment.propagation = propagation_flags(*propagation);
         }
         (Action::Attach(Box::new(attachment)), self.origin.clone())
     }
@@ -47,13 +48,10 @@ impl View<'_> {
     /// Version 2: the one hierarchy, from the root of the cgroup namespace.
     fn unified(&self, draft: &mut Draft<'_>) -> Result<Planned> {
         let otherwise = if self.setting.is_confined(draft) { HOST } else { "" };
-        let settings = ("cgroup2", self.options.data.as_slice(), otherwise);
-        let make = new_filesystem(self.mount, self.options, settings, self.origin)?;
-        let mut attachment = attach(self.mount, draft.make(), Some(make), self.origin)?;
-        if !otherwise.is_empty() {
-            attachment.set = self.options.attributes();
-        }
-        Ok(self.finish(attachment))
+        let data = filesystem::options(&self.options.data);
+        let settings = ("cgroup2", data.as_slice(), otherwise);
+        let make = filesystem::new(self.mount, self.options, settings, self.origin)?;
+        Ok(self.finish(attach(self.mount, draft.make(), Some(make), self.origin)?))
     }
 
     /// Version 1 without privilege: the host's mounts, as no other can be made.
@@ -68,12 +66,12 @@ impl View<'_> {
     /// Version 1: a tmpfs with a directory for each hierarchy and the links of joint ones.
     fn hierarchies(&self, draft: &mut Draft<'_>, names: &[String]) -> Result<Vec<Planned>> {
         let writable = Options {
-            own: super::mount_options::Change { set: self.options.own.set & !RDONLY, clear: 0 },
+            own: Change { set: self.options.own.set & !RDONLY, clear: 0 },
             ..self.options.clone()
         };
         let tmpfs = Mount { source: Some("tmpfs".into()), ..self.mount.clone() };
-        let settings: (&str, &[&str], &str) = ("tmpfs", &["mode=755"], "");
-        let make = new_filesystem(&tmpfs, &writable, settings, self.origin)?;
+        let settings = ("tmpfs", &["mode=755".into()][..], "");
+        let make = filesystem::new(&tmpfs, &writable, settings, self.origin)?;
         let top = attach(self.mount, draft.make(), Some(make), self.origin)?;
         let mut planned = vec![self.finish(top)];
         for name in names {
@@ -90,8 +88,8 @@ impl View<'_> {
         }
         if self.options.own.set & RDONLY != 0 {
             let target = inner_path(&self.mount.destination, self.origin)?;
-            let action = Action::Reattribute { target, set: RDONLY, clear: 0, recursive: false };
-            planned.push((action, self.origin.clone()));
+            let change = Change { set: RDONLY, clear: 0 };
+            planned.push((Action::reattribute(target, change, false), self.origin.clone()));
         }
         Ok(planned)
     }
@@ -106,12 +104,12 @@ impl View<'_> {
             ..self.mount.clone()
         };
         if self.setting.namespaces.is_new(NamespaceKind::Cgroup) {
-            let flags: Vec<&str> = if name == controllers {
-                controllers.split(',').collect()
+            let flags: Vec<Cow<'_, str>> = if name == controllers {
+                controllers.split(',').map(Cow::Borrowed).collect()
             } else {
-                vec!["none", controllers]
+                vec!["none".into(), controllers.into()]
             };
-            let make = new_filesystem(&mount, self.options, ("cgroup", &flags, ""), self.origin)?;
+            let make = filesystem::new(&mount, self.options, ("cgroup", &flags, ""), self.origin)?;
             return Ok(self.finish(attach(&mount, draft.make(), Some(make), self.origin)?));
         }
         let source = Source::Cgroup { hierarchy: name.to_owned() };

@@ -27,8 +27,12 @@ fn text(text: &CStr) -> Cow<'_, str> {
     text.to_string_lossy()
 }
 
+fn strings(list: List<'_>) -> Vec<String> {
+    list.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 fn words(list: List<'_>) -> String {
-    list.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    strings(list).join(" ")
 }
 
 /// `name (a,b)`, or the name alone.
@@ -87,10 +91,14 @@ fn trees(step: &Step<'_>) -> Option<String> {
         }
         Step::NewFilesystem { slot, kind, options, attributes: bits, otherwise, .. } => {
             let mut all = attributes(*bits);
-            all.extend(options.iter().map(|option| option.to_string_lossy().into_owned()));
+            all.extend(strings(*options));
             let name = format!("make a file system of type {} in slot {}", text(kind), slot.0);
             let name = with_options(name, &all);
             if otherwise.is_empty() { name } else { format!("{name}, or copy {}", text(otherwise)) }
+        }
+        Step::Mount { slot, kind, data, .. } => {
+            let name = format!("make a file system of type {} in slot {}", text(kind), slot.0);
+            with_options(name, &[text(data).into_owned()])
         }
         Step::Root { tree, path, propagation: flags } => {
             let flags = propagation(*flags, true).into_iter().collect::<Vec<_>>();
@@ -126,9 +134,15 @@ fn placed(step: &Step<'_>) -> Option<String> {
             all.extend(copy.then(|| "content as below".to_owned()));
             with_options(format!("mount slot {} at {}", slot.0, text(target)), &all)
         }
-        Step::Reattribute { target, set, clear, recursive } => {
+        Step::Reattribute { target, set, clear, propagation: flags, recursive } => {
             let prefix = if *recursive { "r" } else { "" };
-            with_options(format!("remount {}", text(target)), &change(*set, *clear, prefix))
+            let mut all = change(*set, *clear, prefix);
+            all.extend(propagation(*flags, *recursive));
+            with_options(format!("remount {}", text(target)), &all)
+        }
+        Step::Reconfigure { target, options } => {
+            let all = strings(*options);
+            with_options(format!("reconfigure the file system at {}", text(target)), &all)
         }
         _ => return None,
     })

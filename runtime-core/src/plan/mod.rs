@@ -19,6 +19,7 @@ mod devices;
 mod document;
 mod draft;
 mod explain;
+mod filesystem;
 mod id_maps;
 mod mount_options;
 mod mounts;

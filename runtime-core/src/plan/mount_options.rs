@@ -131,8 +131,8 @@ pub(super) struct Options<'a> {
     pub(super) own: Change,
     /// Attributes of the whole tree.
     pub(super) tree: Change,
-    /// How mount events travel, if said.
-    pub(super) propagation: Option<Propagation>,
+    /// How mount events travel: what is said, in this order.
+    pub(super) propagation: Vec<Propagation>,
     /// `bind` (false) or `rbind` (true).
     pub(super) bind: Option<bool>,
     /// Whether a mount that is there is changed.
@@ -159,7 +159,7 @@ impl<'a> Options<'a> {
                 Error::new(kind, format!("{option:?} {words}")).with_field(field)
             };
             if let Some(propagation) = Propagation::from_name(option) {
-                options.propagation = Some(propagation);
+                options.propagation.push(propagation);
                 continue;
             }
             match find(option) {
@@ -247,7 +247,7 @@ mod tests {
         let mount_of = mount("tmpfs", &["size=1m", "sync", "nosuid", "rshared", "silent"]);
         let options = Options::parse(&mount_of, 0).expect("valid");
         assert_eq!(options.data, ["size=1m", "sync"]);
-        assert_eq!(options.propagation, Some(Propagation::RecursiveShared));
+        assert_eq!(options.propagation, [Propagation::RecursiveShared]);
         let error = Options::parse(&mount("bind", &["rro", "size=1m"]), 4).expect_err("data");
         assert_eq!(error.field(), Some("mounts[4].options[1]"));
         assert!(Options::parse(&mount("tmpfs", &["tmpcopyup"]), 0).expect("valid").copy);

@@ -1,13 +1,13 @@
 //! Steps 7 to 10: the root file system and the mounts.
 
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::draft::{Draft, Handle, inner_path, list, text};
-use super::mount_options::{Options, propagation_flags};
+use super::mount_options::{Change, Options, attribute, propagation_flags};
 use super::namespaces::Namespaces;
 pub(super) use super::trees::copy;
-use super::{Origin, cgroup_mount, trees};
+use super::{Origin, cgroup_mount, filesystem, trees};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{List, Step};
 use crate::spec::{Mount, NamespaceKind, Propagation, Spec};
@@ -34,11 +34,13 @@ pub(super) enum Make {
     Copy { path: CString, recursive: bool },
     /// A new file system.
     New { kind: CString, source: CString, options: Vec<u8>, attributes: u64, otherwise: CString },
+    /// A new file system whose options go to the kernel as one text, with `MS_*` flags.
+    Mount { kind: CString, source: CString, data: CString, flags: u64 },
 }
 
 impl Make {
     /// Leaves a new file system writable; whether it was to be read-only.
-    fn take_readonly(&mut self) -> bool {
+    pub(super) fn take_readonly(&mut self) -> bool {
         let Self::New { attributes, .. } = self else { return false };
         let readonly = *attributes & libc::MOUNT_ATTR_RDONLY != 0;
         *attributes &= !libc::MOUNT_ATTR_RDONLY;
@@ -73,10 +75,24 @@ pub(super) struct Attachment {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Attach(Box<Attachment>),
-    Reattribute { target: CString, set: u64, clear: u64, recursive: bool },
+    Reattribute { target: CString, change: Change, propagation: u64, recursive: bool },
+    Reconfigure { target: CString, options: Vec<u8> },
     Symlink { target: CString, path: CString },
     ReplaceBySymlink { target: CString, path: CString },
     Device { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
+}
+
+impl Action {
+    /// Changes attributes of a mount that is there.
+    pub(super) const fn reattribute(target: CString, change: Change, recursive: bool) -> Self {
+        Self::Reattribute { target, change, propagation: 0, recursive }
+    }
+
+    /// Changes how the events of a mount that is there travel.
+    pub(super) fn propagate(target: CString, propagation: Propagation) -> Self {
+        let (propagation, recursive) = propagation_flags(propagation);
+        Self::Reattribute { target, change: Change::default(), propagation, recursive }
+    }
 }
 
 /// An action with the field it comes from.
@@ -107,18 +123,21 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
         check_target(mount, index)?;
         let target = inner_path(&mount.destination, &origin)?;
         if options.remount {
-            planned.extend(remount(&options, &target, &origin));
+            planned.extend(remount(&options, &target, &origin)?);
             continue;
         }
         if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
             planned.extend(cgroup_mount::gather(setting, draft, mount, &options, &origin)?);
             continue;
         }
-        let attachment = match options.bind {
+        let (attachment, later) = match options.bind {
             Some(recursive) => bind(setting, draft, mount, (&options, recursive, &origin))?,
-            None => filesystem(setting, draft, mount, &options, &origin)?,
+            None => filesystem::gather(setting, draft, mount, &options, &origin)?,
         };
-        planned.push((Action::Attach(Box::new(attachment)), origin));
+        planned.push((Action::Attach(Box::new(attachment)), origin.clone()));
+        planned.extend(
+            later.iter().map(|one| (Action::propagate(target.clone(), *one), origin.clone())),
+        );
     }
     Ok(planned)
 }
@@ -137,6 +156,10 @@ fn check_target(mount: &Mount, index: usize) -> Result<()> {
     if path == Path::new("/") {
         return fault("is the root itself");
     }
+    if path == Path::new("/proc") && !mount.is_bind() && mount.kind.as_deref() != Some("proc") {
+        let remount = mount.options.iter().any(|option| option == "remount");
+        return if remount { Ok(()) } else { fault("takes a proc or a bind mount only") };
+    }
     if path.starts_with("/proc") && path != Path::new("/proc") && !is_over_proc(path) {
         return fault("is inside /proc, where only few files may be mounted over");
     }
@@ -147,40 +170,63 @@ fn is_over_proc(path: &Path) -> bool {
     OVER_PROC.iter().any(|allowed| path == Path::new(allowed))
 }
 
-fn remount(options: &Options<'_>, target: &CString, origin: &Origin) -> Vec<Planned> {
-    [(options.own, false), (options.tree, true)]
-        .into_iter()
-        .filter(|(change, _)| *change != Default::default())
-        .map(|(change, recursive)| {
-            let (set, clear) = (change.set, change.clear);
-            (Action::Reattribute { target: target.clone(), set, clear, recursive }, origin.clone())
-        })
-        .collect()
+/// Changes of a mount that is there: each concerns only what the options name, so what is locked in a
+/// user namespace stays as it is unless somebody asks for its end, which the kernel refuses.
+fn remount(options: &Options<'_>, target: &CString, origin: &Origin) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    if !options.data.is_empty() {
+        let options = list(&filesystem::options(&options.data), origin)?;
+        planned.push((Action::Reconfigure { target: target.clone(), options }, origin.clone()));
+    }
+    for (change, recursive) in [(options.own, false), (options.tree, true)] {
+        if change != Change::default() {
+            let action = Action::reattribute(target.clone(), change, recursive);
+            planned.push((action, origin.clone()));
+        }
+    }
+    for one in &options.propagation {
+        planned.push((Action::propagate(target.clone(), *one), origin.clone()));
+    }
+    Ok(planned)
 }
 
-fn bind(
+/// The attachment, and how events travel that is to be set after it.
+fn bind<'o>(
     setting: Setting<'_>,
     draft: &mut Draft<'_>,
     mount: &Mount,
-    (options, recursive, origin): (&Options<'_>, bool, &Origin),
-) -> Result<Attachment> {
+    (options, recursive, origin): (&'o Options<'_>, bool, &Origin),
+) -> Result<(Attachment, &'o [Propagation])> {
     let (tree, make) = trees::bind(setting, draft, mount, (options, recursive, origin))?;
     let mut attachment = attach(mount, tree, make, origin)?;
-    // Options that only ask for what is the default leave the source's attributes alone: some may
-    // be locked, and engines write `rw` for every volume.
-    if options.own.set != 0 {
-        (attachment.set, attachment.clear) = (options.own.set, options.own.clear);
+    (attachment.set, attachment.clear) = (options.own.set, options.own.clear);
+    if !draft.host.is_privileged() || draft.host.user_namespace {
+        // Engines write `rw` for every volume, and read-only may be locked: as writable as the host has it.
+        attachment.clear &= !attribute::RDONLY;
     }
     (attachment.set_recursive, attachment.clear_recursive) = (options.tree.set, options.tree.clear);
-    let inherited = || match setting.spec.linux.rootfs_propagation {
+    let wanted = setting.spec.linux.rootfs_propagation;
+    let shares = matches!(wanted, Some(Propagation::Shared | Propagation::RecursiveShared));
+    let separate = match wanted {
+        _ if shares => (0, false),
         None | Some(Propagation::Slave | Propagation::RecursiveSlave) => {
             (libc::MS_SLAVE, recursive)
         }
-        Some(Propagation::Shared | Propagation::RecursiveShared) => (0, false),
         Some(_) => (libc::MS_PRIVATE, recursive),
     };
-    attachment.propagation = options.propagation.map_or_else(inherited, propagation_flags);
-    Ok(attachment)
+    let (first, later) = match options.propagation.split_first() {
+        None => (separate, &[][..]),
+        // The source may be shared with the host, which the container's mounts must not reach: it
+        // shares with its own copies only.
+        Some((Propagation::Shared | Propagation::RecursiveShared, _))
+            if !shares && draft.host.is_privileged() =>
+        {
+            (separate, options.propagation.as_slice())
+        }
+        Some((first, later)) => (propagation_flags(*first), later),
+    };
+    attachment.propagation = first;
+    Ok((attachment, later))
 }
 
 /// An attachment without any change to the tree.
@@ -208,61 +254,6 @@ pub(super) fn attach(
         keep_mode: false,
         copy: false,
     })
-}
-
-/// A new file system with the options of a mount.
-pub(super) fn new_filesystem(
-    mount: &Mount,
-    options: &Options<'_>,
-    (kind, data, otherwise): (&str, &[&str], &str),
-    origin: &Origin,
-) -> Result<Make> {
-    let source = mount.source.clone().unwrap_or_else(|| PathBuf::from(kind));
-    Ok(Make::New {
-        kind: text(kind, origin)?,
-        source: text(source, origin)?,
-        options: list(data, origin)?,
-        attributes: options.attributes(),
-        otherwise: text(otherwise, origin)?,
-    })
-}
-
-fn filesystem(
-    setting: Setting<'_>,
-    draft: &mut Draft<'_>,
-    mount: &Mount,
-    options: &Options<'_>,
-    origin: &Origin,
-) -> Result<Attachment> {
-    let Some(kind) = mount.kind.as_deref().filter(|kind| *kind != "none") else {
-        return Err(Error::new(
-            ErrorKind::InvalidSpec,
-            "required for a mount that is no bind mount",
-        )
-        .with_field(format!("{origin}.type")));
-    };
-    let otherwise = match kind {
-        _ if !setting.is_confined(draft) => "",
-        "proc" if !setting.namespaces.is_new(NamespaceKind::Pid) => "/proc",
-        "sysfs" => "/sys",
-        "cgroup2" => "/sys/fs/cgroup",
-        _ => "",
-    };
-    let mut make = new_filesystem(mount, options, (kind, &options.data, otherwise), origin)?;
-    let sealed = kind == "tmpfs" && make.take_readonly();
-    let mut attachment = attach(mount, draft.make(), Some(make), origin)?;
-    attachment.sealed = sealed;
-    let says_mode = options.data.iter().any(|option| option.starts_with("mode="));
-    attachment.keep_mode = kind == "tmpfs" && !says_mode;
-    attachment.copy = options.copy;
-    if !otherwise.is_empty() {
-        // A copy of the host's mount does not start with the attributes of the new file system.
-        attachment.set = options.attributes();
-    }
-    if let Some(propagation) = options.propagation {
-        attachment.propagation = propagation_flags(propagation);
-    }
-    Ok(attachment)
 }
 
 /// The root file system.
@@ -333,7 +324,7 @@ pub(super) fn write_seals(draft: &mut Draft<'_>, planned: &[Planned]) {
     }
     for (target, origin) in seals.into_iter().rev() {
         let set = libc::MOUNT_ATTR_RDONLY;
-        let step = Step::Reattribute { target, set, clear: 0, recursive: false };
+        let step = Step::Reattribute { target, set, clear: 0, propagation: 0, recursive: false };
         draft.push(&step, origin.clone());
     }
 }
@@ -345,6 +336,9 @@ fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: 
         None => {}
         Some(Make::Copy { path, recursive }) => {
             draft.push(&Step::OpenTree { slot, path, recursive: *recursive }, origin.clone());
+        }
+        Some(Make::Mount { kind, source, data, flags }) => {
+            draft.push(&Step::Mount { slot, kind, source, data, flags: *flags }, origin.clone());
         }
         Some(Make::New { kind, source, options, attributes, otherwise }) => {
             // The list was made of whole strings.
@@ -374,9 +368,14 @@ fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
             keep_mode: attachment.keep_mode,
             copy: attachment.copy,
         },
-        Action::Reattribute { target, set, clear, recursive } => {
-            Step::Reattribute { target, set: *set, clear: *clear, recursive: *recursive }
+        Action::Reattribute { target, change: Change { set, clear }, propagation, recursive } => {
+            let (set, clear, propagation) = (*set, *clear, *propagation);
+            Step::Reattribute { target, set, clear, propagation, recursive: *recursive }
         }
+        Action::Reconfigure { target, options } => match List::new(options) {
+            Some(options) => Step::Reconfigure { target, options },
+            None => return,
+        },
         Action::Symlink { target, path } => Step::Symlink { target, path },
         Action::ReplaceBySymlink { target, path } => Step::ReplaceBySymlink { target, path },
         Action::Device { path, mode, major, minor, uid, gid } => {

@@ -175,6 +175,7 @@ ops! {
     MemoryPolicy = 74 "set_mempolicy"
     Affinity = 75 "sched_setaffinity"
     TimeOffsets = 76 "write the clock offsets"
+    Mount = 85 "mount"
 }
 
 /// What [`Op::Verify`] found to differ.

@@ -100,7 +100,8 @@ steps! {
     /// A new file system, not yet attached: fsopen, one fsconfig per option, fsmount.
     ///
     /// Bounded fallback: where it fails with `EPERM` and `otherwise` is not empty, the slot becomes
-    /// a recursive copy (`open_tree`) of the host's mount at that path.
+    /// a recursive copy (`open_tree`) of the host's mount at that path, with the attributes but those of
+    /// access times, which a user namespace may not change.
     NewFilesystem = 22 {
         slot: Slot,
         kind: &'a CStr,
@@ -112,6 +113,9 @@ steps! {
         attributes: u64,
         otherwise: &'a CStr,
     }
+    /// A new file system as [`Step::NewFilesystem`], made by mount(2) with `MS_*` flags, for options that
+    /// fsconfig refuses: it is mounted over /proc for a moment, which nobody else sees.
+    Mount = 86 { slot: Slot, kind: &'a CStr, source: &'a CStr, data: &'a CStr, flags: u64 }
     /// The container's root file system: gives the detached tree its propagation (recursively), opens
     /// `path` in the namespace (which must be the same directory as the root of the tree: device and
     /// inode are compared), attaches the tree there, and enters the **cage**: working directory and
@@ -149,8 +153,12 @@ steps! {
         keep_mode: bool,
         copy: bool,
     }
-    /// Changes the mount whose root is at `target`: attributes as in [`Step::Attach`].
-    Reattribute = 31 { target: &'a CStr, set: u64, clear: u64, recursive: bool }
+    /// Changes the mount whose root is at `target`: attributes and propagation (0: none) as in
+    /// [`Step::Attach`].
+    Reattribute = 31 { target: &'a CStr, set: u64, clear: u64, propagation: u64, recursive: bool }
+    /// Gives the file system mounted at `target` new options (fspick, fsconfig): the options as in
+    /// [`Step::NewFilesystem`].
+    Reconfigure = 85 { target: &'a CStr, options: List<'a> }
     /// Makes a directory (and its missing parents, 0755); an existing one is left alone.
     Directory = 32 { path: &'a CStr, mode: u32 }
     /// Makes a symbolic link; what exists already is left alone.

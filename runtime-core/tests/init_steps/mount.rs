@@ -135,6 +135,7 @@ fn attributes_reach_as_far_as_they_say() {
         target: c"/tmp",
         set: libc::MOUNT_ATTR_NODEV,
         clear: NOEXEC,
+        propagation: 0,
         recursive: false,
     });
     pivot(&mut setup);
@@ -154,9 +155,71 @@ fn reattribute_wants_a_mount() {
     }
     let root = rootfs();
     let mut setup = Setup::caged(root.path());
-    let step =
-        setup.step(&Step::Reattribute { target: c"/tmp", set: RDONLY, clear: 0, recursive: true });
+    let step = setup.step(&Step::Reattribute {
+        target: c"/tmp",
+        set: RDONLY,
+        clear: 0,
+        propagation: 0,
+        recursive: true,
+    });
     assert_eq!(setup.fails().failure(), failure(step, Op::MountSetattr, libc::EINVAL, "/tmp"));
+}
+
+#[test]
+fn a_mounted_file_system_takes_new_options_and_propagation() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"proc", b"", c"/proc");
+    setup.mount(c"tmpfs", b"size=64k\0", c"/tmp");
+    let options = List::new(b"size=128k\0").unwrap();
+    setup.step(&Step::Reconfigure { target: c"/tmp", options });
+    setup.step(&Step::Reattribute {
+        target: c"/tmp",
+        set: 0,
+        clear: 0,
+        propagation: libc::MS_UNBINDABLE,
+        recursive: false,
+    });
+    pivot(&mut setup);
+    setup.shell("grep -o ' / /tmp .*' /proc/self/mountinfo");
+    let mounts = setup.prints();
+    assert_eq!(mounts, " / /tmp rw,relatime unbindable - tmpfs none rw,size=128k\n");
+
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"tmpfs", b"size=64k\0", c"/tmp");
+    let options = List::new(b"size=much\0").unwrap();
+    let step = setup.step(&Step::Reconfigure { target: c"/tmp", options });
+    let message = setup.fails();
+    let (at, op, errno, text) = message.failure();
+    assert_eq!((at, op, errno), (step, Op::Fsconfig as u32, libc::EINVAL));
+    assert_eq!(text, "size=much: tmpfs: Bad value for 'size'");
+}
+
+#[test]
+fn options_can_go_as_one_text() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let mut setup = Setup::caged(root.path());
+    setup.mount(c"proc", b"", c"/proc");
+    let slot = setup.slot();
+    let (kind, source, data) = (c"tmpfs", c"memory", c"size=64k,mode=711");
+    setup.step(&Step::Mount { slot, kind, source, data, flags: libc::MS_SYNCHRONOUS });
+    setup.attach(slot, c"/tmp");
+    pivot(&mut setup);
+    setup.shell("grep ' /tmp ' /proc/self/mounts; grep -c ' /proc ' /proc/self/mounts");
+    let mounts = setup.prints();
+    assert_eq!(mounts, "memory /tmp tmpfs rw,sync,relatime,size=64k,mode=711 0 0\n1\n");
+
+    let mut setup = Setup::mounts();
+    let slot = setup.slot();
+    let (kind, data) = (c"tmpfs", c"size=much");
+    let step = setup.step(&Step::Mount { slot, kind, source: c"x", data, flags: 0 });
+    assert_eq!(setup.fails().failure(), failure(step, Op::Mount, libc::EINVAL, "tmpfs"));
 }
 
 #[test]

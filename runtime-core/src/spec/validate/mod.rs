@@ -3,7 +3,7 @@
 mod linux;
 mod mappings;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Capabilities, Hooks, Mount, OCI_MAJOR_VERSION, Process, Spec, User};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +57,9 @@ impl Spec {
                     mount.destination
                 ));
                 mount.destination = Path::new("/").join(&mount.destination);
+            }
+            if mount.destination.components().any(|part| part == Component::ParentDir) {
+                mount.destination = without_parents(&mount.destination);
             }
         }
         self.linux.sysctl = std::mem::take(&mut self.linux.sysctl)
@@ -147,6 +150,18 @@ fn drop_empty_path(path: &mut Option<PathBuf>) {
     }
 }
 
+/// The path with each `..` and the name before it left out; there is nothing above the root.
+fn without_parents(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut all, part| {
+        if part == Component::ParentDir {
+            all.pop();
+        } else {
+            all.push(part);
+        }
+        all
+    })
+}
+
 fn check_absolute(path: &Path, field: impl Into<String>) -> Result<()> {
     if path.is_absolute() {
         return Ok(());
@@ -201,7 +216,8 @@ fn not_a_version(version: &str) -> Error {
 
 fn check_mount(mount: &Mount, field: &str) -> Result<()> {
     check_absolute(&mount.destination, join(field, "destination"))?;
-    if mount.is_bind() && mount.source.is_none() {
+    let remount = mount.options.iter().any(|option| option == "remount");
+    if mount.is_bind() && mount.source.is_none() && !remount {
         return Err(invalid(join(field, "source"), "a bind mount needs a source"));
     }
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
