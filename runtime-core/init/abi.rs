@@ -91,6 +91,8 @@ pub const MS_PRIVATE: u64 = 1 << 18;
 
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_PARENT: u64 = 0x8000;
+/// A thread: memory, directories, descriptors and signal handlers are shared, and the process.
+pub const CLONE_THREAD_OF_PROCESS: u32 = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000;
 pub const CLONE_NEWNS: u32 = 0x0002_0000;
 pub const CLONE_NEWUSER: u32 = 0x1000_0000;
 pub const SIGKILL: u32 = 9;

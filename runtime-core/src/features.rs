@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::plan;
-use crate::seccomp::Machine;
-use crate::spec::seccomp::{ACTIONS, ARCHITECTURES, Action, FLAGS, Flag, OPERATORS};
+use crate::seccomp::{Machine, is_supported};
+use crate::spec::seccomp::{ACTIONS, ARCHITECTURES, FLAGS, Flag, OPERATORS};
 use crate::spec::{CAPABILITY_NAMES, MemoryPolicyFlag, MemoryPolicyMode, NamespaceKind};
 
 /// The features document.
@@ -112,7 +112,7 @@ pub struct SeccompFeatures {
     pub archs: Vec<&'static str>,
     /// The flags that a profile may name.
     pub known_flags: Vec<&'static str>,
-    /// The flags that have an effect.
+    /// The flags that the kernel that runs knows.
     pub supported_flags: Vec<&'static str>,
 }
 
@@ -180,17 +180,14 @@ fn linux() -> LinuxFeatures {
 }
 
 fn seccomp() -> SeccompFeatures {
-    let without = |list: &[&'static str], left_out: &str| {
-        list.iter().copied().filter(|name| *name != left_out).collect()
-    };
+    let supported = Flag::ALL.iter().copied().filter(|flag| is_supported(*flag));
     SeccompFeatures {
         enabled: Machine::native().is_ok(),
-        actions: without(&ACTIONS, Action::Notify.name()),
+        actions: ACTIONS.to_vec(),
         operators: OPERATORS.to_vec(),
         archs: ARCHITECTURES.to_vec(),
         known_flags: FLAGS.to_vec(),
-        // It concerns listeners, which are not supported.
-        supported_flags: without(&FLAGS, Flag::WaitKillableRecv.name()),
+        supported_flags: supported.map(|flag| flag.name()).collect(),
     }
 }
 
@@ -238,7 +235,7 @@ mod tests {
             (option("rro"), r#""mounts":[{"destination":"/a","options":["rro"]}]"#),
             (
                 linux.seccomp.actions.contains(&"SCMP_ACT_NOTIFY"),
-                r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY"}}"#,
+                r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}}"#,
             ),
         ] {
             assert_eq!(promised, !refused(more), "{more}");

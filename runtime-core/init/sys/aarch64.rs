@@ -37,6 +37,38 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     value
 }
 
+/// Starts a thread of this process by clone(2): `entry` gets `argument` and must not return. The pid, or
+/// the error.
+///
+/// # Safety
+///
+/// `stack` is the aligned end of memory that nobody else uses.
+#[inline(always)]
+pub unsafe fn thread(
+    [number, flags, stack]: [usize; 3],
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> isize {
+    let value: isize;
+    // SAFETY: the caller vouches for the stack. The new thread keeps all registers but x0 and sp; x3 (a
+    // thread pointer) is not looked at without CLONE_SETTLS, x5 never.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x3",
+            "blr x5",
+            "2:",
+            in("x8") number,
+            inlateout("x0") flags => value,
+            in("x1") stack, in("x2") 0usize, in("x3") argument, in("x4") 0usize, in("x5") entry,
+            lateout("x30") _,
+        );
+    }
+    value
+}
+
 /// Copies forwards.
 ///
 /// # Safety

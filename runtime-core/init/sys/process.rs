@@ -32,6 +32,29 @@ pub fn fork(sibling: bool) -> Result<(i32, Fd)> {
     Ok((small(pid), unsafe { address.read_volatile() }))
 }
 
+/// The size of a thread's stack in words: room for a few messages.
+const STACK: usize = 2048;
+
+/// Starts a thread of this process. It must not return.
+pub fn thread(entry: extern "C" fn(usize) -> !, argument: usize) -> Result<usize> {
+    let stack = super::map_memory(STACK, false)?.as_mut_ptr_range().end;
+    let numbers = [super::number::CLONE, abi::CLONE_THREAD_OF_PROCESS as usize, stack.addr()];
+    // SAFETY: fresh memory, aligned to a page at both ends.
+    super::result(unsafe { super::arch::thread(numbers, entry, argument) })
+}
+
+/// Ends this thread.
+pub fn exit_thread() -> ! {
+    loop {
+        let _ = call!(EXIT, 0usize);
+    }
+}
+
+/// Lets other threads run.
+pub fn let_others_run() {
+    let _ = call!(SCHED_YIELD);
+}
+
 /// Arguments and environment: addresses of strings, ended by a zero.
 pub type Vectors = (*const usize, *const usize);
 

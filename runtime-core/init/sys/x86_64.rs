@@ -36,6 +36,39 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     value
 }
 
+/// Starts a thread of this process by clone(2): `entry` gets `argument` and must not return. The pid, or
+/// the error.
+///
+/// # Safety
+///
+/// `stack` is the aligned end of memory that nobody else uses.
+#[inline(always)]
+pub unsafe fn thread(
+    [number, flags, stack]: [usize; 3],
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> isize {
+    let value: isize;
+    // SAFETY: the caller vouches for the stack. The new thread keeps all registers but rax, rcx, r11 and
+    // rsp; r8 (a thread pointer) is not looked at without CLONE_SETTLS, r9 never.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r8",
+            "call r9",
+            "2:",
+            inlateout("rax") number => value,
+            in("rdi") flags, in("rsi") stack, in("rdx") 0usize, in("r10") 0usize,
+            in("r8") argument, in("r9") entry,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    value
+}
+
 /// Copies forwards.
 ///
 /// # Safety

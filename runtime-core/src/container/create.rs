@@ -16,7 +16,8 @@ use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::{self, Control, Gates, Idle, Process, Resolver};
 use crate::plan::{IdMaps, Plan, StateDocument};
-use crate::seccomp;
+use crate::seccomp::{self, Address, Filter};
+use crate::spec::Seccomp;
 use crate::state::{Beginning, Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
 use crate::sys::clock;
 use crate::sys::pidfd;
@@ -161,6 +162,7 @@ struct CreateGates<'a> {
     console: &'a mut Console,
     init: Option<Identity>,
     filter: Option<Vec<u8>>,
+    agent: Option<Address>,
 }
 
 impl CreateGates<'_> {
@@ -182,7 +184,13 @@ impl Gates for CreateGates<'_> {
     }
 
     fn filter(&mut self) -> Result<Option<Vec<u8>>> {
-        self.filter = self.plan.seccomp.as_ref().map(seccomp_message).transpose()?;
+        if let Some(profile) = &self.plan.seccomp {
+            let filter = compile(profile)?;
+            if filter.has_listener() {
+                self.agent = Address::of(profile, self.bundle);
+            }
+            self.filter = Some(seccomp_message(&filter));
+        }
         Ok(self.filter.clone())
     }
 
@@ -204,17 +212,24 @@ impl Gates for CreateGates<'_> {
     fn console(&mut self, master: OwnedFd) -> Result<()> {
         self.console.accept(master)
     }
+
+    fn listener(&mut self, _process: &Process, _listener: OwnedFd) -> Result<()> {
+        Err(Error::new(ErrorKind::System, "the seccomp filter was loaded before the start"))
+    }
+}
+
+fn compile(profile: &Seccomp) -> Result<Filter> {
+    seccomp::compile(profile).map_err(|error| match error.field() {
+        Some(_) => error,
+        None => error.with_field("linux.seccomp"),
+    })
 }
 
 /// The filter as the init program receives it: flags, then instructions.
-fn seccomp_message(profile: &crate::spec::Seccomp) -> Result<Vec<u8>> {
-    let filter = seccomp::compile(profile).map_err(|error| match error.field() {
-        Some(_) => error,
-        None => error.with_field("linux.seccomp"),
-    })?;
+fn seccomp_message(filter: &Filter) -> Vec<u8> {
     let mut message = filter.flags().to_ne_bytes().to_vec();
     message.extend_from_slice(filter.as_bytes());
-    Ok(message)
+    message
 }
 
 /// Creates a container. See [`Runtime::create`].
@@ -231,24 +246,30 @@ pub(super) fn create(
     let mut creation = Creation::begin(runtime.root(), id, bundle)?;
     let annotations = &bundle.spec().annotations;
     let idle = creation.join_cgroup(runtime, &plan, annotations, options.cgroup_driver)?;
-    let (init, filter) = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+    let served = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
     drop(idle);
-    let record = record(&creation, plan, bundle, (init, filter.is_some()));
-    finish(runtime, creation, record, options, filter).map(|mut container| {
+    let record = record(&creation, plan, bundle, &served);
+    finish(runtime, creation, record, options, served.filter).map(|mut container| {
         container.console = console.into_kept();
         container
     })
 }
 
-/// Starts the init program and serves it until it waits for the start; answers which process it is, and
-/// the filter.
+/// What a served init program leaves to be recorded.
+struct Served {
+    init: Identity,
+    filter: Option<Vec<u8>>,
+    agent: Option<Address>,
+}
+
+/// Starts the init program and serves it until it waits for the start.
 fn set_up(
     runtime: &Runtime,
     plan: &Plan,
     bundle: &Bundle,
     creation: &mut Creation,
     console: &mut Console,
-) -> Result<(Identity, Option<Vec<u8>>)> {
+) -> Result<Served> {
     let opened = launch::open_sources(plan, &Opener { creation, runtime })?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
@@ -267,13 +288,14 @@ fn set_up(
         console,
         init: None,
         filter: None,
+        agent: None,
     };
     let output = opened.hook_output.map(File::from);
     launch::serve(plan, &control, process, &mut gates, output.as_ref())?;
     let init = gates
         .init
         .ok_or_else(|| Error::new(ErrorKind::System, "the init program has passed no gate"))?;
-    Ok((init, gates.filter))
+    Ok(Served { init, filter: gates.filter, agent: gates.agent })
 }
 
 fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
@@ -326,7 +348,7 @@ fn record(
     creation: &Creation,
     plan: Plan,
     bundle: &Bundle,
-    (init, filter): (Identity, bool),
+    served: &Served,
 ) -> Record {
     let spec = bundle.spec();
     Record {
@@ -335,7 +357,7 @@ fn record(
         bundle: bundle.directory().to_owned(),
         rootfs: bundle.rootfs(),
         created: creation.beginning.created.clone(),
-        init,
+        init: served.init,
         owner: creation.beginning.owner,
         annotations: spec.annotations.clone(),
         cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
@@ -346,7 +368,8 @@ fn record(
         personality: plan.personality,
         memory_policy: plan.memory_policy,
         hooks: plan.hooks,
-        filter,
+        filter: served.filter.is_some(),
+        agent: served.agent.clone(),
     }
 }
 

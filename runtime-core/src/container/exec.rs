@@ -17,6 +17,7 @@ use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
 use crate::plan::{self, IdMaps, Plan};
+use crate::seccomp::{Address, Agent};
 use crate::spec::Process;
 use crate::state::{Directory, Record};
 use crate::sys::pidfd;
@@ -95,6 +96,9 @@ struct ExecGates<'a> {
     late: Option<&'a dyn Manager>,
     console: &'a mut Console,
     filter: Option<Vec<u8>>,
+    agent: Option<Agent<'a>>,
+    /// What the agent reads of the container.
+    state: String,
 }
 
 impl Gates for ExecGates<'_> {
@@ -116,6 +120,13 @@ impl Gates for ExecGates<'_> {
 
     fn console(&mut self, master: OwnedFd) -> Result<()> {
         self.console.accept(master)
+    }
+
+    fn listener(&mut self, process: &launch::Process, listener: OwnedFd) -> Result<()> {
+        let agent = self.agent.take().ok_or_else(|| {
+            Error::new(ErrorKind::System, "a listener has come, but no agent is recorded")
+        })?;
+        agent.send(&listener, process.pid, &self.state)
     }
 }
 
@@ -179,6 +190,7 @@ impl Container {
     fn join(&self, plan: &Plan, console: &mut Console, filter: Option<Vec<u8>>) -> Result<Started> {
         let record = self.record()?;
         let opened = launch::open_sources(plan, &InitOf(record))?;
+        let agent = record.agent.as_ref().map(Address::connect).transpose()?;
         let cgroup = if record.cgroup.is_empty() { None } else { Some(self.cgroup()?) };
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;
@@ -192,7 +204,11 @@ impl Container {
         let early = if late.is_none() { cgroup.as_deref() } else { None };
         let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
         drop((theirs, opened.slots));
-        let mut gates = ExecGates { late, console, filter };
+        let state = match agent {
+            Some(_) => record.document(&self.id, self.status()?.name()).with_pid(record.init.pid),
+            None => String::new(),
+        };
+        let mut gates = ExecGates { late, console, filter, agent, state };
         let output = opened.hook_output.map(File::from);
         if let Some(process) = &mut started.0 {
             launch::serve(plan, &control, process, &mut gates, output.as_ref())

@@ -1,15 +1,18 @@
 //! Letting the program of a created container run.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
+};
 
 use super::{Container, Status};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::launch::{KILLED, Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
+use crate::seccomp::{Address, Agent};
 use crate::state::{Directory, Journal, Record, START_SOCKET};
 use crate::sys::{self, pidfd};
 
@@ -66,6 +69,8 @@ impl Container {
 
     /// Connects to the init program and waits for its execve.
     fn release(&self, record: &Record, directory: &Directory) -> Result<()> {
+        // An agent that is not there leaves the container as it is.
+        let agent = record.agent.as_ref().map(Address::connect).transpose()?;
         let flags = SockFlag::SOCK_CLOEXEC;
         let connection = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
             .attempt("make a socket")?;
@@ -81,19 +86,33 @@ impl Container {
             Err(errno) => return Err(errno).attempt("connect to the init program"),
         }
         directory.unlink(START_SOCKET)?;
-        self.await_execution(record, connection.as_fd())
+        self.await_execution(record, connection.as_fd(), agent)
             .context(format!("start container {}", self.id))
     }
 
     /// Waits until the init program has become the payload, or has failed or ended before.
-    fn await_execution(&self, record: &Record, connection: BorrowedFd<'_>) -> Result<()> {
+    fn await_execution(
+        &self,
+        record: &Record,
+        connection: BorrowedFd<'_>,
+        mut agent: Option<Agent<'_>>,
+    ) -> Result<()> {
         let mut departed = false;
         loop {
             let mut buffer = [0; Report::LENGTH + REPORT_TEXT];
-            let (length, _none) = sys::socket::receive(connection, &mut buffer)
+            let (length, fds) = sys::socket::receive(connection, &mut buffer)
                 .attempt("wait for the program to be executed")?;
-            match Message::decode(buffer.get(..length).unwrap_or_default(), None) {
+            let fd = fds.into_iter().next();
+            match Message::decode(buffer.get(..length).unwrap_or_default(), fd) {
                 Some(message) if message.report.tag == Report::DEPARTS => departed = true,
+                Some(Message { report, fd: Some(listener), .. })
+                    if report.tag == Report::LISTENER =>
+                {
+                    self.hand_over(record, agent.take(), &listener)?;
+                    let go = MsgFlags::MSG_NOSIGNAL;
+                    // If it has ended meanwhile, the end of the connection will tell.
+                    let _ended = send(connection.as_raw_fd(), b"g", go);
+                }
                 Some(message) => {
                     let hooks = &record.hooks.start_container;
                     return Err(explain_start(record.process.as_ref(), hooks, &message));
@@ -105,5 +124,25 @@ impl Container {
                 }
             }
         }
+    }
+
+    /// Gives the agent the listener of the filter that the init program has just loaded. Without an agent
+    /// the program must not run.
+    fn hand_over(
+        &self,
+        record: &Record,
+        agent: Option<Agent<'_>>,
+        listener: &OwnedFd,
+    ) -> Result<()> {
+        let agent = agent.ok_or_else(|| {
+            Error::new(ErrorKind::System, "a listener has come, but no agent is recorded")
+        });
+        let state = record.document(&self.id, "created").with_pid(record.init.pid);
+        let sent = agent.and_then(|agent| agent.send(listener, record.init.pid, &state));
+        sent.inspect_err(|_| {
+            if let Some(pidfd) = record.init.open() {
+                let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+        })
     }
 }

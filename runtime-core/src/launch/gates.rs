@@ -38,6 +38,8 @@ pub(crate) trait Gates {
     fn mounted(&mut self, process: &Process) -> Result<()>;
     /// The master of the terminal has arrived.
     fn console(&mut self, master: OwnedFd) -> Result<()>;
+    /// The listener of the seccomp filter has arrived, which was loaded; execve waits.
+    fn listener(&mut self, process: &Process, listener: OwnedFd) -> Result<()>;
 }
 
 /// Serves the init program until it is ready for the start, or has executed its payload.
@@ -82,6 +84,10 @@ pub(crate) fn serve(
             }
             Report::DEPARTS => departed = true,
             Report::CONSOLE => gates.console(descriptor(message)?)?,
+            Report::LISTENER => {
+                gates.listener(process, descriptor(message)?)?;
+                control.send(b"g")?;
+            }
             _ => return Err(explain(plan, &message, hook_output)),
         }
     }

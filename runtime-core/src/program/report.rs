@@ -45,7 +45,7 @@ impl Report {
     /// The master of the new terminal comes along.
     pub const CONSOLE: u32 = 4;
     /// The descriptor of a seccomp filter's listener comes along
-    /// (`SECCOMP_FILTER_FLAG_NEW_LISTENER`).
+    /// (`SECCOMP_FILTER_FLAG_NEW_LISTENER`); one message is the answer that execve waits for.
     pub const LISTENER: u32 = 5;
     /// Only the filter and execve are left: the end of the socket now means that the payload runs, and
     /// without this report that the init program was killed.

@@ -271,9 +271,10 @@ steps! {
     Verify = 65 { no_new_privileges: bool }
     /// `setrlimit`, the last thing before execve as a low limit would break the set-up itself.
     Rlimit = 66 { resource: u32, soft: u64, hard: u64 }
-    /// Loads the filter kept by [`Step::ReceiveFilter`]; with `SECCOMP_FILTER_FLAG_NEW_LISTENER` the
-    /// listener is sent with [`Report::LISTENER`](super::Report::LISTENER). Otherwise no system call but
-    /// execve follows, as the filter may forbid any other. The `CAP_SYS_ADMIN` of `keep_admin` ends
+    /// Loads the filter kept by [`Step::ReceiveFilter`]. No system call but execve follows, as the filter
+    /// may forbid any other: with `SECCOMP_FILTER_FLAG_NEW_LISTENER` a second thread, without the filter,
+    /// sends the listener with [`Report::LISTENER`](super::Report::LISTENER), waits for one message as the
+    /// answer and closes it, while the first waits without a call. The `CAP_SYS_ADMIN` of `keep_admin` ends
     /// with execve, which computes the permitted set from the bounding, inheritable and ambient ones
     /// alone (capabilities(7)).
     LoadFilter = 67 {}

@@ -15,6 +15,7 @@
 //!   architecture lacks. Here these do what the profile says.
 
 mod abi;
+mod agent;
 mod assemble;
 mod condition;
 mod emit;
@@ -25,18 +26,32 @@ mod table;
 mod verdict;
 
 pub use abi::Machine;
+pub(crate) use agent::{Address, Agent};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::MAX_FILTER;
 use crate::spec::seccomp::{Flag, Seccomp};
+use crate::sys::filter;
 
 /// `SECCOMP_RET_KILL_THREAD` of linux/seccomp.h.
 const KILL_THREAD: u32 = 0;
 
+/// `SECCOMP_FILTER_FLAG_TSYNC` of linux/seccomp.h.
+const FLAG_TSYNC: u32 = 1;
 /// `SECCOMP_FILTER_FLAG_LOG` of linux/seccomp.h.
 const FLAG_LOG: u32 = 1 << 1;
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW` of linux/seccomp.h.
 const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` of linux/seccomp.h.
+const FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` of linux/seccomp.h.
+const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// `SECCOMP_RET_USER_NOTIF` of linux/seccomp.h.
+const USER_NOTIF: u32 = 0x7fc0_0000;
+/// `BPF_RET | BPF_K` of linux/bpf_common.h.
+const RETURN: u16 = 0x06;
 
 /// An instruction of classic BPF: `struct sock_filter` of linux/filter.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +102,13 @@ impl Filter {
     pub fn flags(&self) -> u32 {
         self.flags
     }
+
+    /// Whether a listener decides about some call, that is, whether
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER` is among the flags.
+    #[must_use]
+    pub fn has_listener(&self) -> bool {
+        self.flags & FLAG_NEW_LISTENER != 0
+    }
 }
 
 /// Compiles a profile for the machine this program was built for; with the feature `libseccomp`,
@@ -109,7 +131,7 @@ pub fn compile(profile: &Seccomp) -> Result<Filter> {
 ///
 /// [`ErrorKind::InvalidSpec`] if the profile has rules but no default action, if a rule has an
 /// empty name or tests an argument beyond the sixth, or if the filter needs more than 4096
-/// instructions, the kernel's limit. [`ErrorKind::Unsupported`] for `SCMP_ACT_NOTIFY`.
+/// instructions, the kernel's limit.
 pub fn compile_for(profile: &Seccomp, machine: Machine) -> Result<Filter> {
     let verdicts = verdict::decide(profile, machine)?;
     pack(&emit::emit(&verdicts), profile)
@@ -126,7 +148,8 @@ fn pack(instructions: &[Instruction], profile: &Seccomp) -> Result<Filter> {
         program.extend_from_slice(&[*jt, *jf]);
         program.extend_from_slice(&k.to_ne_bytes());
     }
-    Ok(Filter { program, flags: flags(profile) })
+    let listens = instructions.iter().any(|one| (one.code, one.k) == (RETURN, USER_NOTIF));
+    Ok(Filter { program, flags: flags(profile, listens) })
 }
 
 /// The instructions of a packed program.
@@ -149,15 +172,29 @@ fn too_long() -> Error {
         .with_hint("use fewer rules with conditions on arguments")
 }
 
-/// The flags for seccomp(2). Those that concern several threads or a listener have no effect.
-fn flags(profile: &Seccomp) -> u32 {
+/// The flags for seccomp(2). The filter is loaded while its process has one thread to concern, so that
+/// `TSYNC` would change nothing; the kernel refuses `WAIT_KILLABLE_RECV` without a listener.
+fn flags(profile: &Seccomp, listens: bool) -> u32 {
     let flags = profile.flags.as_deref().unwrap_or(&[Flag::SpecAllow]);
-    flags.iter().fold(0, |all, flag| {
+    let listener = if listens { FLAG_NEW_LISTENER } else { 0 };
+    flags.iter().fold(listener, |all, flag| {
         all | match flag {
             Flag::Log => FLAG_LOG,
             Flag::SpecAllow => FLAG_SPEC_ALLOW,
+            Flag::WaitKillableRecv if listens => FLAG_WAIT_KILLABLE_RECV,
             Flag::Tsync | Flag::WaitKillableRecv => 0,
         }
+    })
+}
+
+/// Whether the kernel that runs knows a flag.
+#[must_use]
+pub fn is_supported(flag: Flag) -> bool {
+    filter::knows_flags(match flag {
+        Flag::Tsync => FLAG_TSYNC,
+        Flag::Log => FLAG_LOG,
+        Flag::SpecAllow => FLAG_SPEC_ALLOW,
+        Flag::WaitKillableRecv => FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,
     })
 }
 
@@ -258,13 +295,18 @@ mod tests {
         let args = vec![equal(6, 0)];
         for (profile, field) in [
             (Seccomp { default_action: None, ..many(1) }, "linux.seccomp.defaultAction"),
-            (profile(Action::Notify, Vec::new()), "linux.seccomp.defaultAction"),
             (
                 Seccomp { default_errno_ret: Some(4096), ..profile(Action::Errno, Vec::new()) },
                 "linux.seccomp.defaultAction",
             ),
             (
-                profile(Action::Allow, vec![rule("read", Action::Notify, Vec::new())]),
+                profile(
+                    Action::Allow,
+                    vec![SyscallRule {
+                        errno_ret: Some(65_536),
+                        ..rule("read", Action::Trace, Vec::new())
+                    }],
+                ),
                 "linux.seccomp.syscalls[0].action",
             ),
             (

@@ -86,6 +86,8 @@ impl Rules {
                 return Err(Error::new(ErrorKind::InvalidSpec, message).with_field(field("names")));
             }
             let Some(call) = machine.call(name) else {
+                // Not a warning: engines name calls of all machines.
+                log::debug!("seccomp: no system call {name} on this machine");
                 continue;
             };
             self.note_newest(&call, machine);
@@ -158,10 +160,6 @@ fn value(action: Action, errno: Option<u32>) -> Result<u32> {
         Action::Trace => 0x7ff0_0000 | data,
         Action::Log => 0x7ffc_0000,
         Action::Allow => 0x7fff_0000,
-        Action::Notify => {
-            let message = "SCMP_ACT_NOTIFY is not supported yet";
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .with_hint("use another action, such as SCMP_ACT_ERRNO"));
-        }
+        Action::Notify => super::USER_NOTIF,
     })
 }

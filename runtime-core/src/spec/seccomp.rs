@@ -61,6 +61,12 @@ impl Seccomp {
     pub fn is_empty(&self) -> bool {
         self.default_action.is_none() && self.syscalls.is_empty()
     }
+
+    /// Whether it leaves calls to a listener.
+    pub(super) fn asks_a_listener(&self) -> bool {
+        self.default_action == Some(Action::Notify)
+            || self.syscalls.iter().any(|rule| rule.action == Action::Notify)
+    }
 }
 
 names! {

@@ -1,7 +1,6 @@
 //! What the specification knows and this version does not do yet.
 
-use super::seccomp::Action;
-use super::{Linux, Seccomp, Spec};
+use super::{Linux, Spec};
 use crate::error::{Error, ErrorKind};
 
 /// Whether somebody asks for it, and the field to name.
@@ -16,14 +15,7 @@ const LINUX: &[Row<Linux>] = &[
     (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
     (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
     (|linux| linux.mount_label.is_some(), "linux.mountLabel"),
-    (|linux| linux.seccomp.as_ref().is_some_and(has_listener), "linux.seccomp.listenerPath"),
 ];
-
-fn has_listener(profile: &Seccomp) -> bool {
-    profile.listener_path.is_some()
-        || profile.default_action == Some(Action::Notify)
-        || profile.syscalls.iter().any(|rule| rule.action == Action::Notify)
-}
 
 fn missing(field: String) -> Error {
     Error::new(ErrorKind::Unsupported, "is not supported by this version").with_field(field)

@@ -10,6 +10,7 @@ use crate::cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::plan::{IdMaps, StateDocument};
+use crate::seccomp::Address;
 use crate::spec::{Hooks, MemoryPolicy, Personality, Process};
 
 /// The version of the schema; raised when an older library could misread a newer record.
@@ -58,6 +59,9 @@ pub(crate) struct Record {
     pub(crate) hooks: Hooks,
     /// Whether there is a file `filter`: the seccomp filter as the init program receives it.
     pub(crate) filter: bool,
+    /// The agent that gets the listener of every process's filter, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<Address>,
 }
 
 impl Record {

@@ -7,12 +7,14 @@
 pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod file;
+pub(crate) mod filter;
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod stream;
 pub(crate) mod terminal;
 
 use std::io;

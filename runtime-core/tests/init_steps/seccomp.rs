@@ -21,6 +21,23 @@ fn filter(flags: u32, number: i64) -> Vec<u8> {
     bytes
 }
 
+/// A filter that kills at every call but execve.
+fn only_execve(flags: u32) -> Vec<u8> {
+    let mut bytes = flags.to_ne_bytes().to_vec();
+    let number = u32::try_from(libc::SYS_execve).unwrap();
+    for (code, jump, value) in [
+        (0x20u16, 0u16, 0u32),
+        (0x15, 0x0001, number),
+        (0x06, 0, 0x7fff_0000),
+        (0x06, 0, 0x8000_0000),
+    ] {
+        bytes.extend(code.to_ne_bytes());
+        bytes.extend(jump.to_ne_bytes());
+        bytes.extend(value.to_ne_bytes());
+    }
+    bytes
+}
+
 #[test]
 fn the_filter_is_loaded() {
     if !privileged() {
@@ -44,19 +61,8 @@ fn a_filter_may_forbid_everything_but_execve() {
     if !privileged() {
         return;
     }
-    // Kills at each call but execve; the payload does not get far, but it is reached.
-    let mut bytes = 0u32.to_ne_bytes().to_vec();
-    let number = u32::try_from(libc::SYS_execve).unwrap();
-    for (code, jump, value) in [
-        (0x20u16, 0u16, 0u32),
-        (0x15, 0x0001, number),
-        (0x06, 0, 0x7fff_0000),
-        (0x06, 0, 0x8000_0000),
-    ] {
-        bytes.extend(code.to_ne_bytes());
-        bytes.extend(jump.to_ne_bytes());
-        bytes.extend(value.to_ne_bytes());
-    }
+    // The payload does not get far, but it is reached.
+    let bytes = only_execve(0);
     let run = |name: &'static std::ffi::CStr| {
         let mut setup = Setup::new(CloneFlags::empty());
         setup.step(&Step::ReceiveFilter {});
@@ -77,22 +83,65 @@ fn a_filter_may_forbid_everything_but_execve() {
     assert_eq!(running.end().0.signal(), Some(libc::SIGSYS));
 }
 
+const NEW_LISTENER: u32 = 8;
+
 #[test]
-fn a_listener_is_sent() {
+fn a_listener_is_sent_and_awaits_an_answer() {
     if !privileged() {
         return;
     }
-    const NEW_LISTENER: u32 = 8;
     let mut setup = Setup::new(CloneFlags::empty());
     setup.step(&Step::ReceiveFilter {});
     setup.step(&Step::LoadFilter {});
-    host_shell(&mut setup, "echo done");
+    host_shell(&mut setup, "ls -l /proc/self/fd | grep -c seccomp; ls /proc/$$/task | wc -l");
     let running = setup.start();
     running.go(&filter(NEW_LISTENER, libc::SYS_mkdir));
     let message = running.receive().expect("a listener");
     assert_eq!((message.report.tag, message.fds.len()), (Report::LISTENER, 1));
+    running.go(b"g");
     assert!(running.receive().is_none());
-    assert_eq!(running.end().1, "done\n");
+    // Neither the descriptor nor the thread that has sent it is left.
+    assert_eq!(running.end().1, "0\n1\n");
+}
+
+#[test]
+fn a_listener_is_sent_although_the_filter_forbids_every_call() {
+    if !privileged() {
+        return;
+    }
+    // Kills at each call but execve.
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::ReceiveFilter {});
+    setup.step(&Step::FindExecutable { name: c"/bin/busybox", path: c"" });
+    setup.step(&Step::LoadFilter {});
+    setup.step(&Step::Execute {
+        args: List::new(b"x\0").unwrap(),
+        env: List::new(b"A=b\0").unwrap(),
+    });
+    let running = setup.start();
+    running.go(&only_execve(NEW_LISTENER));
+    let message = running.receive().expect("a listener");
+    assert_eq!((message.report.tag, message.fds.len()), (Report::LISTENER, 1));
+    running.go(b"g");
+    assert!(running.receive().is_none());
+    use std::os::unix::process::ExitStatusExt as _;
+    assert_eq!(running.end().0.signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn without_anybody_to_take_the_listener_nothing_is_executed() {
+    if !privileged() {
+        return;
+    }
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::ReceiveFilter {});
+    setup.step(&Step::LoadFilter {});
+    host_shell(&mut setup, "echo executed");
+    let running = setup.start();
+    running.go(&filter(NEW_LISTENER, libc::SYS_mkdir));
+    assert_eq!(running.receive().expect("a listener").report.tag, Report::LISTENER);
+    let (status, output) = running.end();
+    assert_eq!((status.code(), output.as_str()), (Some(1), ""));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{check_absolute, check_id, invalid, mappings};
+use super::{check_absolute, check_id, invalid, mappings, seccomp};
 use crate::error::Result;
 use crate::spec::{Device, DeviceKind, Linux, NamespaceKind, Spec, sysctl};
 
@@ -37,9 +37,8 @@ impl Spec {
             sysctl::check(linux, name, value)
                 .map_err(|error| error.with_field(format!("linux.sysctl[\"{name}\"]")))?;
         }
-        let profile = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
-        if profile.is_some_and(|profile| profile.default_action.is_none()) {
-            return Err(invalid("linux.seccomp.defaultAction", "required, but missing"));
+        if let Some(profile) = &linux.seccomp {
+            seccomp::check(profile)?;
         }
         check_time(linux)?;
         check_net_devices(linux)?;

@@ -2,6 +2,7 @@
 
 mod linux;
 mod mappings;
+mod seccomp;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -45,6 +46,10 @@ impl Spec {
         drop_empty(&mut self.domainname);
         drop_empty(&mut self.linux.cgroups_path);
         drop_empty(&mut self.linux.mount_label);
+        if let Some(profile) = &mut self.linux.seccomp {
+            drop_empty(&mut profile.listener_path);
+            drop_empty(&mut profile.listener_metadata);
+        }
         for namespace in &mut self.linux.namespaces {
             drop_empty_path(&mut namespace.path);
         }
