@@ -36,7 +36,7 @@ enum Top {
 /// Which of them the path lies in, and the rest of the path.
 fn pseudo(path: &'static CStr) -> Option<(Pseudo, &'static CStr)> {
     let bytes = path.to_bytes_with_nul();
-    let rest = |prefix: &[u8]| CStr::from_bytes_with_nul(bytes.strip_prefix(prefix)?).ok();
+    let rest = |prefix: &[u8]| CStr::from_bytes_until_nul(bytes.strip_prefix(prefix)?).ok();
     let proc = Pseudo { index: 0, path: c"/proc", magic: PROC_SUPER_MAGIC };
     let sys = Pseudo { index: 1, path: c"/sys", magic: SYSFS_MAGIC };
     rest(b"/proc/").map(|rest| (proc, rest)).or_else(|| rest(b"/sys/").map(|rest| (sys, rest)))

@@ -69,7 +69,7 @@ fn set_option(fs: Fd, option: &CStr) -> sys::Result<usize> {
     let (key, value) = (bytes.get(..equals), bytes.get(equals + 1..));
     let mut text = Text::new();
     text.push(key.unwrap_or_default())?;
-    let value = CStr::from_bytes_with_nul(value.unwrap_or_default()).unwrap_or(c"");
+    let value = CStr::from_bytes_until_nul(value.unwrap_or_default()).unwrap_or(c"");
     sys::fsconfig_string(fs, text.as_c_str(), value)
 }
 

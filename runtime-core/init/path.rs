@@ -83,7 +83,7 @@ pub enum Missing {
 fn split(path: &'static CStr) -> Option<(&'static [u8], &'static CStr)> {
     let bytes = path.to_bytes_with_nul();
     let slash = bytes.iter().rposition(|&byte| byte == b'/')?;
-    let name = CStr::from_bytes_with_nul(bytes.get(slash + 1..)?).ok()?;
+    let name = CStr::from_bytes_until_nul(bytes.get(slash + 1..)?).ok()?;
     if matches!(name.to_bytes(), b"" | b"." | b"..") {
         return None;
     }

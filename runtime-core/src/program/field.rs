@@ -149,7 +149,8 @@ impl<'a> Field<'a> for &'a CStr {
         self.to_bytes_with_nul().put(out);
     }
     fn take(input: &mut Reader<'a>) -> Option<Self> {
-        CStr::from_bytes_with_nul(<&[u8]>::take(input)?).ok()
+        let bytes = <&[u8]>::take(input)?;
+        CStr::from_bytes_until_nul(bytes).ok().filter(|text| text.count_bytes() + 1 == bytes.len())
     }
 }
 
