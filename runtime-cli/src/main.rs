@@ -12,6 +12,7 @@ mod log;
 mod output;
 mod root;
 mod signals;
+mod size;
 mod terminal;
 mod version;
 mod window;

@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Spec,
     Pause,
     Resume,
+    Update,
     Features,
     Explain,
 }
@@ -143,11 +144,12 @@ const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
-    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, SPEC, FEATURES, EXPLAIN,
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, SPEC, FEATURES,
+    EXPLAIN,
 ];
 
 /// Commands of runc that do not exist yet.
-pub(crate) const MISSING: [&str; 4] = ["checkpoint", "events", "restore", "update"];
+pub(crate) const MISSING: [&str; 3] = ["checkpoint", "events", "restore"];
 
 const CREATE: Command = Command {
     flags: &[
@@ -276,6 +278,39 @@ const PAUSE: Command =
 
 const RESUME: Command =
     Command::new(Verb::Resume, "resume", "let the processes of a paused container go on");
+
+const UPDATE: Command = Command {
+    flags: &[
+        Flag::value(
+            "resources",
+            "FILE",
+            "take the limits from this JSON file (config.json's `linux.resources`; - for standard \
+             input) and not from the options below",
+        )
+        .or('r'),
+        Flag::value("memory", "SIZE", "memory, such as 512m; -1 for no limit"),
+        Flag::value("memory-reservation", "SIZE", "memory that is kept when it gets scarce"),
+        Flag::value("memory-swap", "SIZE", "memory and swap together; -1 for no limit"),
+        Flag::value("cpu-share", "N", "weight of processor time (2 to 262144, usually 1024)"),
+        Flag::value("cpu-quota", "USEC", "processor time in a period; -1 for no limit"),
+        Flag::value("cpu-burst", "USEC", "unused time that may be used later"),
+        Flag::value("cpu-period", "USEC", "the period"),
+        Flag::value("cpu-rt-runtime", "USEC", "real-time processor time in a period (cgroup v1)"),
+        Flag::value("cpu-rt-period", "USEC", "the real-time period (cgroup v1)"),
+        Flag::value("cpu-idle", "0|1", "run only when the machine is idle otherwise"),
+        Flag::value("cpuset-cpus", "LIST", "processors to run on, such as 0-3,7"),
+        Flag::value("cpuset-mems", "LIST", "memory nodes to use"),
+        Flag::value("blkio-weight", "N", "weight of block I/O (10 to 1000)"),
+        Flag::value("pids-limit", "N", "number of tasks; -1 for no limit"),
+        Flag::value("kernel-memory", "SIZE", "ignored: kernels have no such limit any more"),
+        Flag::value("kernel-memory-tcp", "SIZE", "ignored, as --kernel-memory"),
+        Flag::value("l3-cache-schema", "LINES", "not supported yet"),
+        Flag::value("mem-bw-schema", "LINES", "not supported yet"),
+        HELP,
+    ],
+    details: "What is not given stays as it is. When one limit cannot be held, none is changed.",
+    ..Command::new(Verb::Update, "update", "change the limits of a container")
+};
 
 const FEATURES: Command = Command {
     arguments: "",

@@ -15,6 +15,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use coracle::{Container, ContainerId, Error};
 
@@ -38,6 +39,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Spec => spec::run(matches),
         Verb::Pause => pause::run(globals, matches),
         Verb::Resume => resume::run(globals, matches),
+        Verb::Update => update::run(globals, matches),
         Verb::Features => features::run(),
         Verb::Explain => explain::run(globals, matches),
     };

@@ -65,10 +65,11 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When a limit cannot be held.
     fn apply(&self, resources: &Resources) -> Result<()>;
 
-    /// Sets those limits that are present, on a cgroup in use; the device filter stays as it is.
+    /// Sets those limits that are present, on a cgroup in use. Device rules replace the filter;
+    /// without any it stays as it is.
     ///
     /// # Errors
-    /// When a limit cannot be held. Limits before it in order stay changed.
+    /// When a limit cannot be held: all are as they were before then.
     fn update(&self, resources: &Resources) -> Result<()>;
 
     /// Moves a process in, with one write for each hierarchy.

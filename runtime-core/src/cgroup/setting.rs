@@ -133,8 +133,106 @@ pub(super) fn write_all<'a>(
     Ok(())
 }
 
+/// What a control file held before it was written.
+#[derive(Debug)]
+pub(super) struct Previous {
+    directory: String,
+    file: Cow<'static, str>,
+    value: String,
+}
+
+impl Previous {
+    /// `None`: there is no such file, so nothing will be written to it.
+    fn of(tree: &Tree, setting: &Setting, directory: &str) -> Option<Self> {
+        let (file, new) = match (&setting.absent, tree.read(directory, &setting.file)) {
+            (Absent::Instead(other, value), Err(Errno::ENOENT)) => (Cow::Borrowed(*other), value),
+            _ => (setting.file.clone(), &setting.value),
+        };
+        let old = tree.read(directory, &file).ok()?;
+        Some(Self { directory: directory.to_owned(), value: restored(&file, new, &old), file })
+    }
+}
+
+/// What to write to a file that held `old` so that it holds that again after `new`.
+fn restored(file: &str, new: &str, old: &str) -> String {
+    let key = new.split_ascii_whitespace().next().unwrap_or_default();
+    let is_keyed = key.contains(':') || matches!(file, "rdma.max" | "net_prio.ifpriomap");
+    let line = |key: &str| old.lines().find(|line| line.split(' ').next() == Some(key));
+    if !is_keyed {
+        // A weight for all devices stands among those for some.
+        let default = line("default").and_then(|line| line.strip_prefix("default "));
+        let value = default.unwrap_or_else(|| old.trim_end());
+        // A list that was empty; a write of nothing would be none.
+        return if value.is_empty() { "\n".to_owned() } else { value.to_owned() };
+    }
+    if let Some(line) = line(key) {
+        return line.to_owned();
+    }
+    match file {
+        "io.max" => format!("{key} rbps=max wbps=max riops=max wiops=max"),
+        "rdma.max" => format!("{key} hca_handle=max hca_object=max"),
+        _ if file.contains("weight") => format!("{key} default"),
+        _ if file.starts_with("blkio.") || file == "net_prio.ifpriomap" => format!("{key} 0"),
+        _ => format!("{key} max"),
+    }
+}
+
+/// [`write_all`], but all or nothing: when one value is refused, the files hold what they held
+/// before. Answers what [`restore`] needs to do the same later.
+pub(super) fn exchange_all(
+    tree: &Tree,
+    settings: &[Setting],
+    directory: &dyn Fn(&Setting) -> Result<String>,
+) -> Result<Vec<Previous>> {
+    let mut before = Vec::new();
+    for setting in settings {
+        before.extend(Previous::of(tree, setting, &directory(setting)?));
+    }
+    match write_all(tree, settings, directory) {
+        Ok(()) => Ok(before),
+        Err(error) => {
+            restore(tree, &before);
+            Err(error)
+        }
+    }
+}
+
+/// Writes old values back, the last first.
+pub(super) fn restore(tree: &Tree, before: &[Previous]) {
+    let write = |old: &&Previous| tree.write(&old.directory, &old.file, &old.value).is_err();
+    let refused: Vec<&Previous> = before.iter().rev().filter(write).collect();
+    // Some bound each other, as in `write_all`. What is refused even now has an error to follow.
+    for old in refused {
+        let _ = tree.write(&old.directory, &old.file, &old.value);
+    }
+}
+
 /// The error for a limit whose controller this host does not have (or does not delegate).
 pub(super) fn missing_controller(setting: &Setting, hint: &str) -> Error {
     let message = format!("the cgroup controller {:?} is not available", setting.controller);
     Error::new(ErrorKind::Unsupported, message).with_field(setting.field.clone()).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::restored;
+
+    #[test]
+    fn old_values_by_kind_of_file() {
+        for (file, new, old, wanted) in [
+            ("memory.max", "5", "max\n", "max"),
+            ("cpu.max", "5 6", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", "\n"),
+            ("io.weight", "50", "default 100\n8:0 7\n", "100"),
+            ("io.bfq.weight", "8:0 9", "default 100\n8:0 7\n", "8:0 7"),
+            ("io.bfq.weight", "8:1 9", "default 100\n8:0 7\n", "8:1 default"),
+            ("io.max", "8:0 rbps=1", "", "8:0 rbps=max wbps=max riops=max wiops=max"),
+            ("io.max", "8:0 rbps=1", "8:0 rbps=9 wbps=max\n", "8:0 rbps=9 wbps=max"),
+            ("blkio.throttle.read_bps_device", "8:0 1", "8:16 4\n", "8:0 0"),
+            ("rdma.max", "m hca_handle=1", "", "m hca_handle=max hca_object=max"),
+            ("net_prio.ifpriomap", "lo 3", "lo 0\neth0 1\n", "lo 0"),
+        ] {
+            assert_eq!(restored(file, new, old), wanted, "{file} {new}");
+        }
+    }
 }

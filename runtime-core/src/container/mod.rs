@@ -16,6 +16,7 @@ mod runtime;
 mod signal;
 mod start;
 mod status;
+mod update;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

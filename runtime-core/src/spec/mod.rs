@@ -148,6 +148,16 @@ impl Process {
     }
 }
 
+impl Resources {
+    /// Parses the limits of a file as `update` takes it: `linux.resources` alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSpec`] with field, line and column.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        source::parse(text)
+    }
+}
+
 fn name_of(path: &Path) -> String {
     path.display().to_string()
 }

@@ -24,6 +24,7 @@ pub(super) use unit::Unit;
 use super::conditions::is_rootless;
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Record, Version};
+use super::setting::Previous;
 use super::{v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -37,6 +38,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) trait Adopt: Manager {
     /// Takes the directories over as if it had made them, and makes those that are missing.
     fn adopt(&mut self, resources: &Resources) -> Result<()>;
+
+    /// [`Manager::update`]; answers what was in force before.
+    fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>>;
+
+    /// Puts that in force again.
+    fn restore(&self, before: &[Previous]);
 }
 
 /// What is needed to make a unit.
@@ -176,6 +183,27 @@ impl Scope {
         }
     }
 
+    /// Tells systemd the limits, so that it does not put the old ones back.
+    fn set_properties(&self, resources: &Resources) -> Result<()> {
+        let mut list = properties::limits(resources, self.version())?;
+        let what = format!("change the unit {}", self.unit.name);
+        let mut bus = Bus::connect(self.unit.user)?;
+        while !list.is_empty() {
+            let mut body = Writer::default();
+            body.text(&self.unit.name);
+            body.bool(true);
+            body.properties(&list);
+            match bus.call(&manager("SetUnitProperties", "sba(sv)", body)) {
+                Ok(_) => break,
+                Err(refusal) => {
+                    let rest = without_unknown(&list, &refusal);
+                    list = rest.ok_or_else(|| refusal.into_error(&what))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ends the unit with whatever is in it. One that is gone is fine.
     fn stop(&self) -> Result<()> {
         let what = format!("stop the unit {}", self.unit.name);
@@ -247,23 +275,8 @@ impl Manager for Scope {
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
-        let mut list = properties::limits(resources, self.version())?;
-        let what = format!("change the unit {}", self.unit.name);
-        let mut bus = Bus::connect(self.unit.user)?;
-        while !list.is_empty() {
-            let mut body = Writer::default();
-            body.text(&self.unit.name);
-            body.bool(true);
-            body.properties(&list);
-            match bus.call(&manager("SetUnitProperties", "sba(sv)", body)) {
-                Ok(_) => break,
-                Err(refusal) => {
-                    let rest = without_unknown(&list, &refusal);
-                    list = rest.ok_or_else(|| refusal.into_error(&what))?;
-                }
-            }
-        }
-        self.files.update(resources)
+        let before = self.files.exchange(resources)?;
+        self.set_properties(resources).inspect_err(|_reported| self.files.restore(&before))
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::limits::huge_pages;
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record};
-use super::setting::{Setting, missing_controller, write_all};
+use super::setting::{Previous, Setting, exchange_all, missing_controller, restore, write_all};
 use super::signal::{Killable, kill_all};
 use super::systemd::Adopt;
 use super::tree::Tree;
@@ -57,25 +57,53 @@ impl Hierarchies {
         (settings, unified)
     }
 
-    fn write_limits(&self, resources: &Resources) -> Result<()> {
+    /// Refuses what these versions cannot do.
+    fn check(&self, resources: &Resources) -> Result<()> {
         conditions::refuse(resources, self.record.version())?;
         conditions::check_usage(resources, &|| {
             let place = self.place("memory")?;
             self.tree.read(&place.directory(), "memory.usage_in_bytes").ok()
-        })?;
-        let (settings, in_unified) = self.settings(resources);
-        write_all(&self.tree, &settings, &|setting| match self.place(&setting.controller) {
+        })
+    }
+
+    /// The directory for a value.
+    fn directory_for(&self, setting: &Setting) -> Result<String> {
+        match self.place(&setting.controller) {
             Some(place) => Ok(place.directory()),
-            None => Err(missing_controller(
-                setting,
-                "mount its cgroup v1 hierarchy, or have it delegated",
-            )),
-        })?;
+            None => {
+                let hint = "mount its cgroup v1 hierarchy, or have it delegated";
+                Err(missing_controller(setting, hint))
+            }
+        }
+    }
+
+    fn write_limits(&self, resources: &Resources) -> Result<()> {
+        self.check(resources)?;
+        let (settings, in_unified) = self.settings(resources);
+        write_all(&self.tree, &settings, &|setting| self.directory_for(setting))?;
         if let (Some(unified), false) = (&self.unified, in_unified.is_empty()) {
             unified.enable(&self.tree, &in_unified, &[])?;
             write_all(&self.tree, &in_unified, &|_| Ok(unified.directory.clone()))?;
         }
         Ok(())
+    }
+
+    /// The rest of an update, after the limits of the v1 hierarchies.
+    fn exchange_rest(
+        &self,
+        resources: &Resources,
+        huge_pages: &[Setting],
+    ) -> Result<Vec<Previous>> {
+        let mut before = Vec::new();
+        if let (Some(unified), false) = (&self.unified, huge_pages.is_empty()) {
+            unified.enable(&self.tree, huge_pages, &[])?;
+            before = exchange_all(&self.tree, huge_pages, &|_| Ok(unified.directory.clone()))?;
+        }
+        if let (Some(place), false) = (self.place("devices"), resources.devices.is_empty()) {
+            device_list::replace(&self.tree, &place.directory(), &resources.devices)
+                .inspect_err(|_reported| restore(&self.tree, &before))?;
+        }
+        Ok(before)
     }
 
     fn freezer(&self) -> Result<String> {
@@ -147,7 +175,7 @@ impl Manager for Hierarchies {
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
-        self.write_limits(resources)
+        self.exchange(resources).map(drop)
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
@@ -284,6 +312,25 @@ impl Adopt for Hierarchies {
         let _made = populate::make(&self.tree, &mut self.record)?;
         self.record.created = true;
         Ok(())
+    }
+
+    fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>> {
+        self.check(resources)?;
+        let (settings, huge_pages) = self.settings(resources);
+        let mut before =
+            exchange_all(&self.tree, &settings, &|setting| self.directory_for(setting))?;
+        match self.exchange_rest(resources, &huge_pages) {
+            Ok(more) => before.extend(more),
+            Err(error) => {
+                restore(&self.tree, &before);
+                return Err(error);
+            }
+        }
+        Ok(before)
+    }
+
+    fn restore(&self, before: &[Previous]) {
+        restore(&self.tree, before);
     }
 }
 

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::conditions::{self, is_rootless};
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::record::{Place, Record, Version};
-use super::setting::write_all;
+use super::setting::{Previous, Setting, exchange_all, restore, write_all};
 use super::signal::{Killable, kill_all};
 use super::systemd::Adopt;
 use super::tree::Tree;
@@ -100,11 +100,12 @@ impl Single {
         Ok(())
     }
 
-    fn write_limits(&self, resources: &Resources) -> Result<()> {
+    /// The limits as values for files, once what this version cannot do is refused.
+    fn checked(&self, resources: &Resources) -> Result<(Option<&Unified>, Vec<Setting>)> {
         let settings = limits::settings(resources)?;
         let Some(unified) = &self.unified else {
             return match settings.first() {
-                None => Ok(()),
+                None => Ok((None, settings)),
                 Some(setting) => Err(Error::new(
                     ErrorKind::Unsupported,
                     "cannot be held: this user has no cgroup",
@@ -117,7 +118,16 @@ impl Single {
         conditions::check_usage(resources, &|| {
             self.tree.read(&unified.directory, "memory.current").ok()
         })?;
-        write_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))
+        Ok((Some(unified), settings))
+    }
+
+    fn write_limits(&self, resources: &Resources) -> Result<()> {
+        match self.checked(resources)? {
+            (Some(unified), settings) => {
+                write_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))
+            }
+            (None, _) => Ok(()),
+        }
     }
 
     /// A flag of `cgroup.events`; `false` when the cgroup is gone.
@@ -213,12 +223,7 @@ impl Manager for Single {
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
-        let Some(unified) = &self.unified else {
-            return self.write_limits(resources);
-        };
-        let resources = self.completed(resources, &unified.directory);
-        unified.enable(&self.tree, &limits::settings(&resources)?, &[])?;
-        self.write_limits(&resources)
+        self.exchange(resources).map(drop)
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
@@ -316,6 +321,30 @@ impl Adopt for Single {
         let Some(unified) = &self.unified else { return Ok(()) };
         self.record.created = true;
         unified.enable(&self.tree, &limits::settings(resources)?, &WANTED)
+    }
+
+    fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>> {
+        let Some(unified) = &self.unified else {
+            return self.write_limits(resources).map(|()| Vec::new());
+        };
+        let completed = self.completed(resources, &unified.directory);
+        unified.enable(&self.tree, &limits::settings(&completed)?, &[])?;
+        let (_, settings) = self.checked(&completed)?;
+        let before = exchange_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))?;
+        if !resources.devices.is_empty() {
+            let replaced = unified
+                .fd(&self.tree)
+                .and_then(|fd| device_program::attach(fd, &resources.devices, true));
+            if let Err(error) = replaced {
+                self.restore(&before);
+                return Err(error);
+            }
+        }
+        Ok(before)
+    }
+
+    fn restore(&self, before: &[Previous]) {
+        restore(&self.tree, before);
     }
 }
 

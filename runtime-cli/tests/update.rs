@@ -1,0 +1,133 @@
+//! update on real containers.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code"
+)]
+
+mod bundle;
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use bundle::{Bundle, stderr};
+use serde_json::json;
+
+const WAIT: &str = "while :; do sleep 1; done";
+
+/// What a controller's file says about a container, by its name in cgroup v1 and in v2.
+fn limit(bundle: &Bundle, controller: &str, v1: &str, v2: &str) -> String {
+    let pid = bundle.state()["pid"].to_string();
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("its cgroups");
+    let path = cgroups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (names, path) = (fields.next()?, fields.next()?);
+        if names.split(',').any(|name| name == controller) {
+            return Some(format!("/sys/fs/cgroup/{controller}{path}/{v1}"));
+        }
+        None
+    });
+    let unified = || {
+        let path = cgroups.lines().find_map(|line| line.strip_prefix("0::")).expect("a v2 cgroup");
+        format!("/sys/fs/cgroup{path}/{v2}")
+    };
+    let path = path.unwrap_or_else(unified);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")).trim().to_owned()
+}
+
+fn pids(bundle: &Bundle) -> String {
+    limit(bundle, "pids", "pids.max", "pids.max")
+}
+
+fn memory(bundle: &Bundle) -> String {
+    limit(bundle, "memory", "memory.limit_in_bytes", "memory.max")
+}
+
+#[test]
+fn limits_by_option_and_by_file() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    bundle.edit(|config| config["linux"]["resources"] = json!({"pids": {"limit": 40}}));
+    bundle.start_waiting();
+    bundle.succeed(&["update", "--pids-limit", "50", "--memory=64m", &bundle.id]);
+    assert_eq!((pids(&bundle), memory(&bundle)), ("50".to_owned(), "67108864".to_owned()));
+
+    let mut command = bundle.command(&["update", "-r", "-", &bundle.id]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("update");
+    let text = br#"{"pids":{"limit":-1},"memory":{"limit":33554432}}"#;
+    child.stdin.take().expect("a pipe").write_all(text).expect("written");
+    assert!(child.wait().expect("an end").success());
+    assert_eq!((pids(&bundle), memory(&bundle)), ("max".to_owned(), "33554432".to_owned()));
+}
+
+#[test]
+fn a_refused_limit_changes_nothing() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    bundle.edit(|config| {
+        config["linux"]["resources"] =
+            json!({"pids": {"limit": 40}, "memory": {"limit": 67108864}});
+    });
+    bundle.start_waiting();
+    // The limits are written in this order; there is no such device.
+    bundle.edit(|config| {
+        config["limits"] = json!({
+            "memory": {"limit": 134_217_728}, "pids": {"limit": 50},
+            "blockIO": {"throttleReadBpsDevice": [{"major": 250, "minor": 77, "rate": 1000}]}
+        });
+        let text = config["limits"].to_string();
+        fs::write(bundle.path("limits.json"), text).expect("a file");
+    });
+    let error = bundle.fail(1, &["update", "--resources", &bundle.path("limits.json"), &bundle.id]);
+    assert!(error.contains("linux.resources.blockIO.throttleReadBpsDevice[0]"), "{error}");
+    assert_eq!((pids(&bundle), memory(&bundle)), ("40".to_owned(), "67108864".to_owned()));
+}
+
+#[test]
+fn device_rules_are_replaced() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    bundle.edit(|config| {
+        config["linux"]["devices"] =
+            json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229}]);
+    });
+    bundle.start_waiting();
+    let fuse = ["exec", &bundle.id, "sh", "-c", ": </dev/fuse"];
+    let denied = bundle.coracle(&fuse);
+    assert!(stderr(&denied).contains("Operation not permitted"), "{}", stderr(&denied));
+    let rules = json!({"devices": [
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+    ]});
+    fs::write(bundle.path("rules.json"), rules.to_string()).expect("a file");
+    bundle.succeed(&["update", "-r", &bundle.path("rules.json"), &bundle.id]);
+    let now = bundle.coracle(&fuse);
+    // No driver may be there, but that is another answer.
+    assert!(!stderr(&now).contains("Operation not permitted"), "{}", stderr(&now));
+    bundle.succeed(&["exec", &bundle.id, "sh", "-c", ": </dev/null"]);
+}
+
+#[test]
+fn what_cannot_be_updated_says_why() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    let error = bundle.fail(1, &["update", "--pids-limit", "5", &bundle.id]);
+    assert!(error.contains("does not exist"), "{error}");
+    bundle.start_waiting();
+    bundle.succeed(&["kill", &bundle.id, "KILL"]);
+    bundle.await_status("stopped");
+    let error = bundle.fail(1, &["update", "--pids-limit", "5", &bundle.id]);
+    assert!(error.contains("container not running"), "{error}");
+    let error = bundle.fail(1, &["update", &bundle.id]);
+    assert!(error.contains("no limit is given"), "{error}");
+    let error = bundle.fail(1, &["update", "--memory", "5x", &bundle.id]);
+    assert!(error.contains("is not a size"), "{error}");
+}
