@@ -1,9 +1,13 @@
 //! The operations of the probe.
 
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -80,6 +84,7 @@ fn process_step(name: &str, argument: &str) -> Outcome {
             .map_err(|error| errno_of(&error))
             .and_then(|status| done(status.code())),
         "watch" => watch(argument),
+        "seize" => seize(argument),
         "alloc" => allocate(argument),
         _ => return None,
     })
@@ -116,6 +121,7 @@ fn file_step(name: &str, path: &Path, parts: &[&str]) -> Outcome {
         "mkdir" => plain(fs::create_dir(path)),
         "unlink" => plain(fs::remove_file(path)),
         "symlink" => plain(std::os::unix::fs::symlink(second, first)),
+        "swap" => swap(parts),
         "waitfile" => wait_for(path),
         "mknod" => make_node(parts),
         "statfs" => nix::sys::statfs::statfs(path)
@@ -230,23 +236,75 @@ fn spawn_sleepers(argument: &str) -> Result<Step, String> {
     done(pids)
 }
 
-/// Looks for other processes that come up for some milliseconds, and at their open files.
+/// `watch=MS,PATH`: looks for other processes that come up for some milliseconds, at their open files
+/// and for PATH below their root, directory and descriptors.
 fn watch(argument: &str) -> Result<Step, String> {
-    let end = Instant::now() + Duration::from_millis(argument.parse().unwrap_or(400));
-    let own = std::process::id().to_string();
+    let (time, path) = argument.split_once(',').unwrap_or((argument, ""));
+    let end = Instant::now() + Duration::from_millis(time.parse().unwrap_or(400));
     let mut seen = std::collections::BTreeSet::new();
+    let root = fs::metadata("/").map_err(|error| errno_of(&error))?;
+    let root = (root.dev(), root.ino());
     while Instant::now() < end {
-        let list = report::names(Path::new("/proc")).unwrap_or_default();
-        for pid in list.iter().filter(|name| name.parse::<u32>().is_ok() && **name != own) {
-            for fd in report::names(Path::new(&format!("/proc/{pid}/fd"))).unwrap_or_default() {
-                if let Ok(target) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
+        for dir in others() {
+            for fd in report::names(&dir.join("fd")).unwrap_or_default() {
+                let link = dir.join("fd").join(fd);
+                // The directory that every process here may open is no secret.
+                let own = fs::metadata(&link).is_ok_and(|meta| (meta.dev(), meta.ino()) == root);
+                if let (Ok(target), false) = (fs::read_link(&link), own) {
                     seen.insert(target.to_string_lossy().into_owned());
+                }
+            }
+            for way in ["root", "cwd"].iter().filter(|_| !path.is_empty()) {
+                let there = dir.join(way).join(path.trim_start_matches('/'));
+                if fs::symlink_metadata(&there).is_ok() {
+                    seen.insert(format!("/{way}{path}"));
                 }
             }
         }
     }
     seen.retain(|target| target.starts_with('/') && !target.starts_with("/dev/"));
     done(seen.into_iter().collect::<Vec<_>>())
+}
+
+/// The directories in /proc of the other processes.
+fn others() -> impl Iterator<Item = PathBuf> {
+    let own = std::process::id().to_string();
+    let list = report::names(Path::new("/proc")).unwrap_or_default();
+    let list = list.into_iter().filter(move |name| name.parse::<u32>().is_ok() && *name != own);
+    list.map(|name| Path::new("/proc").join(name))
+}
+
+/// `seize=MS,TEXT`: holds the executables of the other processes that come up for some milliseconds,
+/// and then writes TEXT into them.
+fn seize(argument: &str) -> Result<Step, String> {
+    let (time, text) = argument.split_once(',').unwrap_or((argument, ""));
+    let end = Instant::now() + Duration::from_millis(time.parse().unwrap_or(400));
+    let mut held: HashMap<(u64, u64), fs::File> = HashMap::new();
+    while Instant::now() < end {
+        for dir in others() {
+            let opened = fs::File::open(dir.join("exe"));
+            if let Ok((file, meta)) = opened.and_then(|file| file.metadata().map(|m| (file, m))) {
+                held.entry((meta.dev(), meta.ino())).or_insert(file);
+            }
+        }
+    }
+    let own = fs::metadata("/proc/self/exe").map_err(|error| errno_of(&error))?;
+    held.remove(&(own.dev(), own.ino()));
+    let mut written = 0;
+    for file in held.values() {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let end = Instant::now() + Duration::from_millis(500);
+        // While it is executed it cannot be written.
+        while Instant::now() < end {
+            let opened = OpenOptions::new().write(true).open(&path);
+            if opened.and_then(|mut file| file.write_all(text.as_bytes())).is_ok() {
+                written += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    done(json!({ "held": held.len(), "written": written }))
 }
 
 fn allocate(argument: &str) -> Result<Step, String> {
@@ -273,6 +331,20 @@ fn record(argument: &str) -> Result<Step, String> {
         .and_then(|mut file| file.write_all(line.as_bytes()))
         .map_err(|error| errno_of(&error))?;
     Ok(Step::Silent)
+}
+
+/// `swap=ONE,OTHER,COUNT`: two names change places so many times, or for ever.
+fn swap(parts: &[&str]) -> Result<Step, String> {
+    let name = |index: usize| {
+        let text = parts.get(index).copied().unwrap_or_default();
+        CString::new(text).map_err(|_| "EINVAL".to_owned())
+    };
+    let (one, other) = (name(0)?, name(1)?);
+    let count = parts.get(2).and_then(|text| text.parse().ok()).unwrap_or(u64::MAX);
+    for _ in 0..count {
+        sys::exchange(&one, &other).map_err(name_of)?;
+    }
+    done(count)
 }
 
 fn wait_for(path: &Path) -> Result<Step, String> {

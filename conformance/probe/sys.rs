@@ -1,6 +1,7 @@
 //! The few system calls that have no safe wrapper.
 #![allow(unsafe_code, reason = "raw system calls are what the probe exists to make")]
 
+use std::ffi::CStr;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -19,6 +20,19 @@ pub(crate) fn raw_syscall(number: libc::c_long, args: [libc::c_long; 6]) -> Resu
     // no call of the table in `ops` writes through a pointer that the process owns.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     Errno::result(result)
+}
+
+/// Two names change places.
+///
+/// # Errors
+/// The errno of renameat2(2).
+pub(crate) fn exchange(one: &CStr, other: &CStr) -> Result<(), Errno> {
+    let (here, flags) = (libc::AT_FDCWD, libc::RENAME_EXCHANGE);
+    // SAFETY: both pointers are to strings with a NUL at the end that outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), flags)
+    };
+    Errno::result(result).map(drop)
 }
 
 /// Ignores one signal from now on.

@@ -21,6 +21,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 #[must_use]
 pub(crate) struct Call<'t> {
     trial: &'t Trial,
+    program: PathBuf,
     args: Vec<OsString>,
     globals: Vec<OsString>,
     shell: Option<String>,
@@ -64,6 +65,7 @@ impl<'t> Call<'t> {
     ) -> Self {
         Self {
             trial,
+            program: trial.runtime().to_owned(),
             args: args.into_iter().map(Into::into).collect(),
             globals: vec!["--root".into(), trial.state_root().into()],
             shell: None,
@@ -73,6 +75,12 @@ impl<'t> Call<'t> {
             terminal: None,
             limit: LIMIT,
         }
+    }
+
+    /// Calls another file than the runtime, usually a copy of it.
+    pub(crate) fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
+        self
     }
 
     /// Adds global options before the command.
@@ -130,7 +138,7 @@ impl<'t> Call<'t> {
     /// # Errors
     /// It cannot be started.
     pub(crate) fn spawn(self) -> Check<Running<'t>> {
-        let runtime = self.trial.runtime();
+        let runtime = &self.program;
         let mut command = match &self.shell {
             None => Command::new(runtime),
             Some(text) => {
