@@ -129,6 +129,10 @@ impl Resolver for Opener<'_> {
         Ok(self.creation.directory.short_path(START_SOCKET))
     }
 
+    fn temporary(&self) -> Result<PathBuf> {
+        Ok(self.creation.directory.temporary_path())
+    }
+
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
         let place = match &self.creation.cgroup {
             Some(cgroup) => cgroup.record().clone(),

@@ -67,6 +67,10 @@ impl Resolver for InitOf<'_> {
         Err(Error::new(ErrorKind::WrongStatus, "a further process has no start socket"))
     }
 
+    fn temporary(&self) -> Result<PathBuf> {
+        Err(Error::new(ErrorKind::WrongStatus, "a further process has no devices of its own"))
+    }
+
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
         let message = format!("a further process mounts no cgroup hierarchy {hierarchy}");
         Err(Error::new(ErrorKind::WrongStatus, message))

@@ -8,6 +8,7 @@ mod failure;
 mod gates;
 mod idle;
 mod image;
+mod node;
 mod sources;
 mod user_namespace;
 

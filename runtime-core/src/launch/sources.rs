@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::Mode;
 
+use super::node;
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::plan::{self, IdMaps, MountIds, Plan, Source};
 use crate::program::MAX_SLOTS;
@@ -24,6 +25,8 @@ pub(crate) trait Resolver {
     fn start_socket(&self) -> Result<PathBuf>;
     /// The container's directory in the v1 hierarchy of this name.
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf>;
+    /// A name in a directory of the container's own, where nothing is.
+    fn temporary(&self) -> Result<PathBuf>;
     /// A user namespace with these maps.
     fn user_namespace(&self, maps: &IdMaps) -> Result<OwnedFd>;
     /// The pidfd of the container's init process.
@@ -50,6 +53,9 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
         let message = format!("more than {MAX_SLOTS} mounts and namespaces");
         return Err(Error::new(ErrorKind::Unsupported, message).with_field("mounts"));
     }
+    for (device, origin) in &plan.shown_devices {
+        node::check(device).map_err(|error| origin.blame(error))?;
+    }
     let mut opened = Opened { slots: Vec::with_capacity(plan.sources.len()), hook_output: None };
     for (source, origin) in &plan.sources {
         let fd = open_one(source, resolver, &mut opened.hook_output)
@@ -71,6 +77,7 @@ fn open_one(
             map_ids(tree.as_fd(), ids, *whole, resolver).map_err(|error| error.with_path(path))?;
             Ok(tree)
         }
+        Source::Node(made) => node::make(&resolver.temporary()?, made),
         Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
         Source::Namespace { path, kind } => {
             let namespace = namespace(path)?;
@@ -130,7 +137,7 @@ fn map_ids(
     )
 }
 
-fn tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
+pub(super) fn tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
     let text = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| {
         Error::new(ErrorKind::InvalidSpec, "the path contains a NUL byte").with_path(path)
     })?;

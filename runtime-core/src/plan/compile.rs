@@ -160,6 +160,7 @@ impl Plan {
             terminal: false,
             keep_fds: 0,
             warnings: draft.warnings,
+            shown_devices: draft.shown_devices,
         };
         fill(&mut plan);
         Ok(plan)

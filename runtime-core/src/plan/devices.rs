@@ -1,14 +1,14 @@
 //! Step 11: device nodes (config-linux.md, "Devices" and "Default Devices"; runtime-linux.md,
 //! "Dev symbolic links").
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Origin;
+use super::{IdMaps, Node, Origin, ShownDevice, Source};
 use super::draft::{Draft, inner_path, text};
 use super::mounts::{Action, Attachment, Planned, Setting, copy};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::MKNOD;
-use crate::spec::{Device, DeviceKind};
+use crate::spec::{Device, DeviceKind, IdMapping};
 
 /// The devices that every container has: path, major and minor number.
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -31,16 +31,24 @@ const LINKS: [(&str, &str); 5] = [
 
 const MODE: u32 = 0o666;
 
-/// Plans the devices. Nothing is made in a /dev that is a bind mount: it is somebody else's.
+/// Plans the devices. Nothing is made in a /dev that is a bind mount: it is somebody else's, and is
+/// expected to have them.
 pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<Planned>> {
     let dev = Path::new("/dev");
-    if setting.spec.mounts.iter().any(|mount| mount.is_bind() && mount.destination == dev) {
-        return Ok(Vec::new());
-    }
     let devices = &setting.spec.linux.devices;
     let mut planned = Vec::new();
+    if setting.spec.mounts.iter().any(|mount| mount.is_bind() && mount.destination == dev) {
+        for (index, device) in devices.iter().enumerate() {
+            let path: PathBuf = device.path.components().collect();
+            if !path.starts_with(dev) {
+                planned.push(plan(setting, draft, device, Origin::Element("linux.devices", index))?);
+            }
+        }
+        return Ok(planned);
+    }
     for (path, major, minor) in DEFAULT {
         if devices.iter().any(|device| device.path == Path::new(path)) {
+            // The configuration may want another mode or owner.
             continue;
         }
         let device = Device {
@@ -72,7 +80,47 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
     Ok(planned)
 }
 
-/// A node is made where that is allowed; elsewhere the host's node is shown.
+/// The kind and the mode of a node, as mknod(2) takes them.
+fn mode(device: &Device) -> u32 {
+    let kind = match device.kind {
+        DeviceKind::Char | DeviceKind::Unbuffered => libc::S_IFCHR,
+        DeviceKind::Block => libc::S_IFBLK,
+        DeviceKind::Fifo => libc::S_IFIFO,
+    };
+    kind | device.file_mode.unwrap_or(MODE) & 0o7777
+}
+
+/// The node for a container in a user namespace, where none can be made: the caller makes it on the
+/// host, with the owner that the container's ids stand for. `None` if the caller cannot do that either.
+fn node(
+    setting: Setting<'_>,
+    draft: &Draft<'_>,
+    device: &Device,
+    origin: &Origin,
+) -> Result<Option<Node>> {
+    let host = draft.host;
+    let may_make = host.is_privileged() && host.has(MKNOD) && !host.user_namespace;
+    let Some(maps) = setting.namespaces.maps().filter(|_| may_make && *origin != Origin::None) else {
+        return Ok(None);
+    };
+    let outside = |map: &[IdMapping], id: Option<u32>, name: &str| {
+        let id = id.unwrap_or(0);
+        IdMaps::outside(map, id).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidSpec, format!("id {id} is not mapped"))
+                .with_field(format!("{origin}.{name}"))
+        })
+    };
+    Ok(Some(Node {
+        mode: mode(device),
+        major: device.major.unwrap_or(0),
+        minor: device.minor.unwrap_or(0),
+        uid: outside(&maps.uid, device.uid, "uid")?,
+        gid: outside(&maps.gid, device.gid, "gid")?,
+    }))
+}
+
+/// A node is made where that is allowed; elsewhere the host's node of this path is shown, with the mode
+/// and owner that it has.
 fn plan(
     setting: Setting<'_>,
     draft: &mut Draft<'_>,
@@ -81,14 +129,9 @@ fn plan(
 ) -> Result<Planned> {
     let may_make = !setting.is_confined(draft) && draft.host.has(MKNOD);
     if may_make || device.kind == DeviceKind::Fifo {
-        let kind = match device.kind {
-            DeviceKind::Char | DeviceKind::Unbuffered => libc::S_IFCHR,
-            DeviceKind::Block => libc::S_IFBLK,
-            DeviceKind::Fifo => libc::S_IFIFO,
-        };
         let action = Action::Device {
             path: inner_path(&device.path, &origin)?,
-            mode: kind | device.file_mode.unwrap_or(MODE) & 0o7777,
+            mode: mode(device),
             major: device.major.unwrap_or(0),
             minor: device.minor.unwrap_or(0),
             uid: device.uid.unwrap_or(0),
@@ -96,7 +139,21 @@ fn plan(
         };
         return Ok((action, origin));
     }
-    let (tree, make) = copy(draft, &device.path, false, &origin)?;
+    let (tree, make) = match node(setting, draft, device, &origin)? {
+        Some(node) => (draft.receive(Source::Node(node), origin.clone()), None),
+        None => {
+            if origin != Origin::None {
+                let (major, minor) = (device.major.unwrap_or(0), device.minor.unwrap_or(0));
+                let shown = ShownDevice {
+                    path: device.path.clone(),
+                    kind: mode(device) & libc::S_IFMT,
+                    number: (major, minor),
+                };
+                draft.shown_devices.push((shown, origin.clone()));
+            }
+            copy(draft, &device.path, false, &origin)?
+        }
+    };
     let attachment = Attachment {
         tree,
         make,

@@ -8,7 +8,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Origin, Source};
+use super::{Origin, ShownDevice, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{Encoder, MAX_SLOTS, Slot, Step};
@@ -32,6 +32,7 @@ pub(super) struct Draft<'a> {
     received: u32,
     made: u32,
     pub(super) warnings: Vec<String>,
+    pub(super) shown_devices: Vec<(ShownDevice, Origin)>,
 }
 
 impl<'a> Draft<'a> {
@@ -44,6 +45,7 @@ impl<'a> Draft<'a> {
             received: 0,
             made: 0,
             warnings: Vec::new(),
+            shown_devices: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use super::describe::kinds;
-use super::{IdMaps, MountIds, Origin, Plan, Source, describe};
+use super::{IdMaps, Node, MountIds, Origin, Plan, Source, describe};
 use crate::spec::IdMapping;
 
 impl fmt::Display for Source {
@@ -26,6 +26,11 @@ impl fmt::Display for Source {
                     }
                     MountIds::Namespace(path) => write!(f, "of {}", path.display()),
                 }
+            }
+            Self::Node(Node { mode, major, minor, uid, gid }) => {
+                let kind = if mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "character" };
+                let mode = mode & 0o7777;
+                write!(f, "a {kind} device {major}:{minor} with mode {mode:04o} of {uid}:{gid}")
             }
             Self::Namespace { path, kind } => {
                 write!(f, "the {} namespace {}", kind.name(), path.display())

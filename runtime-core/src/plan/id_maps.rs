@@ -28,6 +28,14 @@ impl IdMaps {
         }
     }
 
+    /// What an id of the container is outside.
+    pub(crate) fn outside(map: &[IdMapping], id: u32) -> Option<u32> {
+        map.iter().find_map(|range| {
+            let offset = id.checked_sub(range.container_id)?;
+            (offset < range.size).then(|| range.host_id.checked_add(offset))?
+        })
+    }
+
     /// What a user id of the caller's user namespace is inside; the kernel's overflow id if unmapped.
     pub(crate) fn inside(&self, host: u32) -> u32 {
         self.uid
@@ -51,5 +59,7 @@ mod tests {
         assert_eq!(maps.inside(1000), 0);
         assert_eq!(maps.inside(5009), 10);
         assert_eq!(maps.inside(5010), 65_534);
+        assert_eq!(IdMaps::outside(&maps.uid, 10), Some(5009));
+        assert_eq!(IdMaps::outside(&maps.uid, 11), None);
     }
 }

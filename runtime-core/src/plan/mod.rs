@@ -110,6 +110,34 @@ pub struct Plan {
     pub(crate) keep_fds: u32,
     /// What was odd but not wrong in the configuration.
     pub(crate) warnings: Vec<String>,
+    /// Nodes of the host that are shown for devices of the configuration.
+    pub(crate) shown_devices: Vec<(ShownDevice, Origin)>,
+}
+
+/// A device node that the caller makes for a container whose user namespace cannot have one made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Type and permissions.
+    pub(crate) mode: u32,
+    /// The major number.
+    pub(crate) major: u32,
+    /// The minor number.
+    pub(crate) minor: u32,
+    /// The owner, in the caller's ids.
+    pub(crate) uid: u32,
+    /// The group, in the caller's ids.
+    pub(crate) gid: u32,
+}
+
+/// A node of the host that stands for a device of the configuration, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ShownDevice {
+    /// The path, on the host as in the container.
+    pub(crate) path: PathBuf,
+    /// The type of the file, as stat(2) has it.
+    pub(crate) kind: u32,
+    /// Major and minor number.
+    pub(crate) number: (u32, u32),
 }
 
 /// Something that the caller opens before the spawn and hands to the init program.
@@ -133,6 +161,8 @@ pub(crate) enum Source {
         /// The ids are for the mounts below as well.
         whole: bool,
     },
+    /// A detached copy of a mount that shows a new node and nothing else.
+    Node(Node),
     /// A namespace by its file.
     Namespace {
         /// The file.

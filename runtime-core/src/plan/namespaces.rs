@@ -122,6 +122,11 @@ impl Namespaces {
         self.joined.iter().fold(self.new, |kinds, (kind, ..)| kinds | flag(*kind))
     }
 
+    /// The maps of the user namespace, as far as the configuration tells them.
+    pub(super) fn maps(&self) -> Option<&IdMaps> {
+        self.id_maps.as_ref().or(self.joined_maps.as_ref())
+    }
+
     pub(super) fn is_new(&self, kind: NamespaceKind) -> bool {
         self.new & flag(kind) != 0
     }

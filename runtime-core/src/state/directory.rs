@@ -15,6 +15,9 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::id::ContainerId;
 
+/// A name for what is written before it is renamed or removed.
+const TEMPORARY: &str = ".filter";
+
 /// The name of the socket on which the init program waits for `start`.
 pub(crate) const START_SOCKET: &str = "start.sock";
 
@@ -150,6 +153,12 @@ impl Directory {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()))
     }
 
+    /// A path below the directory for a file that is removed at once; where that does not happen, a
+    /// deletion removes it. Valid in this process only.
+    pub(crate) fn temporary_path(&self) -> PathBuf {
+        self.short_path(TEMPORARY)
+    }
+
     /// Replaces a file atomically.
     ///
     /// # Errors
@@ -187,7 +196,7 @@ impl Directory {
     /// # Errors
     /// The failure of a system call.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", ".filter"] {
+        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", TEMPORARY] {
             self.unlink(name)?;
         }
         match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {

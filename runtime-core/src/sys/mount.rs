@@ -28,6 +28,16 @@ pub(crate) fn open_tree(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
+/// Lets device nodes on a detached mount work (mount_setattr(2), without `MOUNT_ATTR_NODEV`).
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over the mount namespace, or where the attribute is locked.
+pub(crate) fn allow_devices(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let clear =
+        libc::mount_attr { attr_set: 0, attr_clr: libc::MOUNT_ATTR_NODEV, propagation: 0, userns_fd: 0 };
+    set_attributes(tree, clear, false)
+}
+
 /// Gives a detached mount, or all mounts of the tree if `recursive`, the ids of a user namespace
 /// (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 ///
@@ -38,12 +48,20 @@ pub(crate) fn map_ids(
     namespace: BorrowedFd<'_>,
     recursive: bool,
 ) -> io::Result<()> {
-    let mut attributes = libc::mount_attr {
+    let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,
         attr_clr: 0,
         propagation: 0,
         userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
     };
+    set_attributes(tree, attributes, recursive)
+}
+
+fn set_attributes(
+    tree: BorrowedFd<'_>,
+    mut attributes: libc::mount_attr,
+    recursive: bool,
+) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a static string; the attributes outlive the call, which reads as many bytes.
     check(unsafe {
