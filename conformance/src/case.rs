@@ -31,6 +31,12 @@ pub(crate) enum Need {
     Controller(&'static str),
     /// A pure version 2 hierarchy.
     CgroupV2,
+    /// A user other than root.
+    OrdinaryUser,
+    /// newuidmap and newgidmap, and ranges of ids for this user in /etc/subuid and /etc/subgid.
+    SubordinateIds,
+    /// The program of this name, in PATH.
+    Program(&'static str),
     /// User namespaces.
     UserNamespace,
     /// Time namespaces.
@@ -82,6 +88,13 @@ impl Need {
                 (host.has_controller(name), format!("needs the cgroup controller {name}"))
             }
             Self::CgroupV2 => (host.v2, "needs a pure cgroup v2 host".to_owned()),
+            Self::OrdinaryUser => (!host.root, "needs an ordinary user".to_owned()),
+            Self::SubordinateIds => {
+                (host.subordinate.is_some(), "needs newuidmap and ids in /etc/subuid".to_owned())
+            }
+            Self::Program(name) => {
+                (crate::host::find_program(name).is_some(), format!("needs the program {name}"))
+            }
             Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
             Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),

@@ -21,6 +21,8 @@ pub(crate) struct Host {
     pub(crate) cgroup_base: String,
     /// User namespaces can be made.
     pub(crate) user_namespace: bool,
+    /// The first ids that this user may map, of users and of groups, each with how many they are.
+    pub(crate) subordinate: Option<[(u32, u32); 2]>,
     /// Time namespaces exist.
     pub(crate) time_namespace: bool,
     /// The static shell is there.
@@ -43,6 +45,7 @@ impl Host {
             cgroup_writable: writable && (root || v2),
             cgroup_base: base.to_owned(),
             user_namespace: Path::new("/proc/self/ns/user").exists() && user_namespaces_allowed(),
+            subordinate: subordinate_ids(),
             time_namespace: Path::new("/proc/self/ns/time").exists(),
             busybox: Path::new("/bin/busybox").exists(),
             kernel: kernel(),
@@ -100,6 +103,27 @@ fn user_namespaces_allowed() -> bool {
     number("/proc/sys/user/max_user_namespaces") != Some(0)
         && (nix::unistd::geteuid().is_root()
             || number("/proc/sys/kernel/unprivileged_userns_clone") != Some(0))
+}
+
+/// Where a program is.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// The ranges of this user in /etc/subuid and /etc/subgid, where they can be used.
+fn subordinate_ids() -> Option<[(u32, u32); 2]> {
+    find_program("newuidmap").and(find_program("newgidmap"))?;
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+    let range = |path: &str| -> Option<(u32, u32)> {
+        let content = fs::read_to_string(path).ok()?;
+        content.lines().find_map(|line| {
+            let mut words = line.split(':');
+            (words.next() == Some(&user.name)).then_some(())?;
+            Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+        })
+    };
+    Some([range("/etc/subuid")?, range("/etc/subgid")?])
 }
 
 fn kernel() -> (u32, u32) {

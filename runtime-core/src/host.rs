@@ -40,6 +40,9 @@ pub struct Host {
     /// Whether the user namespace that the configuration names by its path is the caller's own.
     #[serde(default)]
     pub names_own_user_namespace: bool,
+    /// The ids that the caller may map beside its own, where the configuration leaves the maps to us.
+    #[serde(default)]
+    pub subordinate: Subordinate,
     /// The caller's effective capabilities; bit *n* is capability number *n*.
     pub effective: u64,
     /// The caller's capability bounding set.
@@ -50,6 +53,43 @@ pub struct Host {
     pub labels: Labels,
     /// Cgroup hierarchies; absent if the configuration has no cgroup mount, or the host no cgroups.
     pub cgroups: Option<Cgroups>,
+}
+
+/// Ranges of ids that somebody may map (subuid(5), subgid(5)): the first id and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subordinate {
+    /// Of user ids.
+    pub uid: Option<(u32, u32)>,
+    /// Of group ids.
+    pub gid: Option<(u32, u32)>,
+}
+
+impl Subordinate {
+    /// The first range of the caller in each file; none where a file is missing.
+    fn read() -> Self {
+        let uid = nix::unistd::getuid().as_raw();
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let passwd = text("/etc/passwd");
+        let name = user_name(&passwd, uid);
+        let range = |path| granted(&text(path), uid, name);
+        Self { uid: range("/etc/subuid"), gid: range("/etc/subgid") }
+    }
+}
+
+/// The name of a user in the text of passwd(5).
+fn user_name(passwd: &str, uid: u32) -> Option<&str> {
+    let is = |line: &&str| line.split(':').nth(2).and_then(|id| id.parse().ok()) == Some(uid);
+    passwd.lines().find(is)?.split(':').next()
+}
+
+/// The first range that belongs to a user, by name or by number.
+fn granted(text: &str, uid: u32, name: Option<&str>) -> Option<(u32, u32)> {
+    text.lines().find_map(|line| {
+        let mut parts = line.trim().split(':');
+        let owner = parts.next()?;
+        let (first, count) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        (count > 0 && (Some(owner) == name || owner.parse() == Ok(uid))).then_some((first, count))
+    })
 }
 
 /// Which security modules can label a process.
@@ -82,6 +122,7 @@ impl Default for Host {
             gid: 0,
             user_namespace: false,
             names_own_user_namespace: false,
+            subordinate: Subordinate::default(),
             effective: all,
             bounding: all,
             last_capability: CHECKPOINT_RESTORE,
@@ -104,6 +145,9 @@ impl Host {
         let user = spec.linux.namespace(NamespaceKind::User);
         if let Some(path) = user.and_then(|user| user.path.as_ref()) {
             host.names_own_user_namespace = is_own_user_namespace(path);
+        }
+        if user.is_none() && !host.is_privileged() {
+            host.subordinate = Subordinate::read();
         }
         if spec
             .mounts
@@ -135,6 +179,7 @@ impl Host {
             gid: nix::unistd::getegid().as_raw(),
             user_namespace: in_user_namespace(),
             names_own_user_namespace: false,
+            subordinate: Subordinate::default(),
             effective,
             bounding,
             last_capability: last_capability(bounding)?,
@@ -251,6 +296,18 @@ mod tests {
         assert_eq!(status_line(status, "CapEff:"), Some("000001ffffffffff"));
         let text = "9:name=systemd:/\n5:cpu,cpuacct:/a:b\n0::/x\n";
         assert_eq!(parse_hierarchies(text), ["name=systemd", "cpu,cpuacct"]);
+    }
+
+    #[test]
+    fn subordinate_ids_are_granted_by_name_or_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        assert_eq!(user_name(passwd, 1000), Some("ada"));
+        assert_eq!(user_name(passwd, 1), None);
+        let ranges = "# comment\nbob:1:2\nada:100000:65536\n1001:5:6\nada:7:8\nada:9:0\n";
+        assert_eq!(granted(ranges, 1000, Some("ada")), Some((100_000, 65_536)));
+        assert_eq!(granted(ranges, 1001, None), Some((5, 6)));
+        assert_eq!(granted(ranges, 1002, Some("eve")), None);
+        assert_eq!(granted("ada:9:0", 1000, Some("ada")), None);
     }
 
     #[test]

@@ -15,11 +15,13 @@ mod devices;
 mod exec;
 mod exit;
 mod hook_failures;
+mod id_maps;
 mod hooks;
 mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod nested;
 mod output;
 mod process;
 mod seccomp;
@@ -38,6 +40,8 @@ const GROUPS: &[&[Case]] = &[
     capabilities::CASES,
     descriptors::CASES,
     namespaces::CASES,
+    id_maps::CASES,
+    nested::CASES,
     mounts::CASES,
     binds::CASES,
     devices::CASES,

@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{
-    FchmodatFlags, Mode, SFlag, fchmodat, major, makedev, minor, mknod, stat,
-};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, major, makedev, minor, mknod, stat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, chown, unlinkat};
 
 use super::sources::tree;
@@ -46,7 +44,8 @@ fn finish(path: &Path, node: &Node) -> Result<OwnedFd> {
 /// # Errors
 /// [`ErrorKind::InvalidSpec`] if it is another one; the failure to look at it.
 pub(super) fn check(device: &ShownDevice) -> Result<()> {
-    let hint = "without the privilege to make device nodes, the host's node of the same path is shown";
+    let hint =
+        "without the privilege to make device nodes, the host's node of the same path is shown";
     let found = stat(&device.path)
         .attempt_on("look at the device", &device.path)
         .map_err(|error| error.with_hint(hint))?;

@@ -194,7 +194,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn gather(spec: &'a Spec, options: &PlanOptions, draft: &mut Draft<'_>) -> Result<Self> {
         let linux = &spec.linux;
-        let namespaces = Namespaces::gather(linux, draft)?;
+        let namespaces = Namespaces::gather(spec, draft)?;
         let root = RootTree::gather(&options.bundle.join(&spec.root.path), draft)?;
         let setting = Setting { spec, bundle: &options.bundle, namespaces: &namespaces };
         let mut planned = mounts::gather(setting, draft)?;

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{IdMaps, Node, Origin, ShownDevice, Source};
 use super::draft::{Draft, inner_path, text};
 use super::mounts::{Action, Attachment, Planned, Setting, copy};
+use super::{IdMaps, Node, Origin, ShownDevice, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::MKNOD;
 use crate::spec::{Device, DeviceKind, IdMapping};
@@ -41,7 +41,12 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
         for (index, device) in devices.iter().enumerate() {
             let path: PathBuf = device.path.components().collect();
             if !path.starts_with(dev) {
-                planned.push(plan(setting, draft, device, Origin::Element("linux.devices", index))?);
+                planned.push(plan(
+                    setting,
+                    draft,
+                    device,
+                    Origin::Element("linux.devices", index),
+                )?);
             }
         }
         return Ok(planned);
@@ -100,7 +105,8 @@ fn node(
 ) -> Result<Option<Node>> {
     let host = draft.host;
     let may_make = host.is_privileged() && host.has(MKNOD) && !host.user_namespace;
-    let Some(maps) = setting.namespaces.maps().filter(|_| may_make && *origin != Origin::None) else {
+    let Some(maps) = setting.namespaces.maps().filter(|_| may_make && *origin != Origin::None)
+    else {
         return Ok(None);
     };
     let outside = |map: &[IdMapping], id: Option<u32>, name: &str| {

@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use super::describe::kinds;
-use super::{IdMaps, Node, MountIds, Origin, Plan, Source, describe};
+use super::{IdMaps, MountIds, Node, Origin, Plan, Source, describe};
 use crate::spec::IdMapping;
 
 impl fmt::Display for Source {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Host;
 use crate::spec::IdMapping;
 
 /// What ids of the container are outside (user_namespaces(7)).
@@ -16,6 +17,15 @@ pub(crate) struct IdMaps {
 impl IdMaps {
     /// The id that stands for all that are not mapped (`/proc/sys/kernel/overflowuid`).
     const OVERFLOW: u32 = 65_534;
+
+    /// The maps of a caller without privilege that were left to us: the process's ids stand for the
+    /// caller's own, the other ids for those that are granted to the caller.
+    pub(crate) fn automatic(host: &Host, (uid, gid): (u32, u32)) -> Self {
+        Self {
+            uid: around(uid, host.uid, host.subordinate.uid),
+            gid: around(gid, host.gid, host.subordinate.gid),
+        }
+    }
 
     /// The ids under which the set-up runs inside: root if there is one, else the first mapped ones.
     pub(crate) fn identity(&self) -> (u32, u32) {
@@ -48,9 +58,36 @@ impl IdMaps {
     }
 }
 
+/// The map of one id to the caller's own, with as many below and above it as the range has.
+fn around(id: u32, own: u32, range: Option<(u32, u32)>) -> Vec<IdMapping> {
+    let one = IdMapping { container_id: id, host_id: own, size: 1 };
+    let (first, count) = range.unwrap_or_default();
+    let below = id.min(count);
+    let above = (count - below).min(u32::MAX - 1 - id);
+    let map = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+    let mut maps = vec![
+        map(0, first, below),
+        one,
+        map(id.saturating_add(1), first.saturating_add(below), above),
+    ];
+    maps.retain(|map| map.size > 0);
+    maps
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn automatic_maps_put_the_callers_id_where_the_process_is() {
+        let map = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        assert_eq!(around(0, 1000, None), [map(0, 1000, 1)]);
+        let range = Some((100_000, 10));
+        assert_eq!(around(0, 1000, range), [map(0, 1000, 1), map(1, 100_000, 10)]);
+        let three = [map(0, 100_000, 4), map(4, 1000, 1), map(5, 100_004, 6)];
+        assert_eq!(around(4, 1000, range), three);
+        assert_eq!(around(50, 1000, range), [map(0, 100_000, 10), map(50, 1000, 1)]);
+    }
 
     #[test]
     fn ids_are_translated_or_overflow() {

@@ -6,7 +6,7 @@ use super::draft::{Draft, Handle, text};
 use super::{IdMaps, Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{Gate, Step};
-use crate::spec::{Linux, Namespace, NamespaceKind, TimeOffset};
+use crate::spec::{Linux, Namespace, NamespaceKind, Spec, TimeOffset};
 
 /// The `CLONE_NEW*` flag of a kind (`linux/sched.h`).
 pub(crate) const fn flag(kind: NamespaceKind) -> u32 {
@@ -68,7 +68,8 @@ pub(super) struct Namespaces {
 
 impl Namespaces {
     /// Finds out what is new and what is joined.
-    pub(super) fn gather(linux: &Linux, draft: &mut Draft<'_>) -> Result<Self> {
+    pub(super) fn gather(spec: &Spec, draft: &mut Draft<'_>) -> Result<Self> {
+        let linux = &spec.linux;
         check(linux, draft)?;
         let mut joined = Vec::new();
         let mut new = 0;
@@ -90,6 +91,12 @@ impl Namespaces {
                 draft.receive(Source::Namespace { path: path.clone(), kind }, origin.clone());
             joined.push((kind, handle, origin));
         }
+        // The only way for a caller without privilege.
+        let automatic =
+            !draft.host.is_privileged() && linux.namespace(NamespaceKind::User).is_none();
+        if automatic {
+            new |= flag(NamespaceKind::User);
+        }
         let early = draft.host.is_privileged() && is_early(&joined, new);
         let mut spawnable = AT_SPAWN.iter().fold(0, |kinds, kind| kinds | flag(*kind));
         if new & flag(NamespaceKind::Time) != 0 {
@@ -101,7 +108,10 @@ impl Namespaces {
         }
         let maps = IdMaps { uid: linux.uid_mappings.clone(), gid: linux.gid_mappings.clone() };
         let has_maps = !maps.uid.is_empty() || !maps.gid.is_empty();
-        let (id_maps, joined_maps) = if new & flag(NamespaceKind::User) != 0 {
+        let (id_maps, joined_maps) = if automatic {
+            let ids = spec.process.as_ref().map_or((0, 0), |one| (one.user.uid, one.user.gid));
+            (Some(IdMaps::automatic(draft.host, ids)), None)
+        } else if new & flag(NamespaceKind::User) != 0 {
             (Some(maps), None)
         } else {
             (None, has_maps.then_some(maps))
@@ -224,9 +234,8 @@ fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
             .with_field("linux.namespaces")
             .with_hint("without one the container's mounts would be made on the host"));
     }
-    let user = linux.namespace(NamespaceKind::User);
     let own = draft.host.names_own_user_namespace;
-    if !draft.host.is_privileged() && (user.is_none() || own) {
+    if !draft.host.is_privileged() && own {
         return Err(Error::new(
             ErrorKind::Denied,
             "without CAP_SYS_ADMIN a container needs a user namespace",
@@ -253,8 +262,8 @@ mod tests {
     use super::*;
     use crate::host::Host;
 
-    fn linux(text: &str) -> Linux {
-        serde_json::from_str(text).expect("valid")
+    fn spec(linux: &str) -> Spec {
+        Spec { linux: serde_json::from_str(linux).expect("valid"), ..Spec::default() }
     }
 
     #[test]
@@ -264,7 +273,7 @@ mod tests {
             let time = if time { r#",{"type":"time"}"# } else { "" };
             let text = format!(r#"{{"namespaces":[{{"type":"mount"}},{{"type":"pid"}}{time}]}}"#);
             let namespaces =
-                Namespaces::gather(&linux(&text), &mut Draft::new(&host)).expect("fits");
+                Namespaces::gather(&spec(&text), &mut Draft::new(&host)).expect("fits");
             assert_eq!(namespaces.at_spawn & flag(NamespaceKind::Pid) != 0, spawned, "{time}");
             assert!(namespaces.is_new(NamespaceKind::Pid));
         }
@@ -278,15 +287,38 @@ mod tests {
             let text = format!(
                 r#"{{"namespaces":[{{"type":"mount"}},{{"type":"time","path":"{path}"}}],{offsets}}}"#
             );
-            let mut linux = linux(&text);
-            linux.namespaces.iter_mut().for_each(|one| {
+            let mut spec = spec(&text);
+            spec.linux.namespaces.iter_mut().for_each(|one| {
                 one.path = one.path.take().filter(|path| path.is_absolute());
             });
-            Namespaces::gather(&linux, &mut Draft::new(&host))
+            Namespaces::gather(&spec, &mut Draft::new(&host))
         };
         let new = namespaces("").expect("fits");
         assert_eq!(new.time_offsets.as_c_str(), c"boottime 0 5\nmonotonic -1 0\n");
         let error = namespaces("/proc/1/ns/time").expect_err("joined");
         assert_eq!(error.field(), Some("linux.timeOffsets"));
+    }
+
+    #[test]
+    fn without_privilege_there_is_always_a_user_namespace() {
+        let host = Host { uid: 1000, gid: 100, effective: 0, ..Host::default() };
+        let spec = spec(r#"{"namespaces":[{"type":"mount"}]}"#);
+        let namespaces = Namespaces::gather(&spec, &mut Draft::new(&host)).expect("fits");
+        assert!(namespaces.is_new(NamespaceKind::User));
+        let own = |host_id| [crate::spec::IdMapping { container_id: 0, host_id, size: 1 }];
+        let maps = namespaces.id_maps.expect("made up");
+        assert_eq!((&maps.uid[..], &maps.gid[..]), (&own(1000)[..], &own(100)[..]));
+    }
+
+    #[test]
+    fn what_belongs_to_others_is_joined_first() {
+        let host = Host::default();
+        let text = r#"{"namespaces":[{"type":"mount"},{"type":"user"},
+            {"type":"network","path":"/n"}],"uidMappings":[{"containerID":0,"hostID":5,"size":1}]}"#;
+        let namespaces = Namespaces::gather(&spec(text), &mut Draft::new(&host)).expect("fits");
+        assert!(namespaces.early && namespaces.at_spawn == 0);
+        let text = r#"{"namespaces":[{"type":"mount","path":"/m"},{"type":"user"}]}"#;
+        let error = Namespaces::gather(&spec(text), &mut Draft::new(&host)).expect_err("useless");
+        assert_eq!(error.field(), Some("linux.namespaces[0].path"));
     }
 }
