@@ -14,16 +14,19 @@ mod descriptors;
 mod devices;
 mod exec;
 mod exit;
+mod filesystems;
 mod hook_failures;
 mod id_maps;
 mod hooks;
 mod lifecycle;
 mod limits;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod nested;
 mod output;
 mod process;
+mod remounts;
 mod seccomp;
 mod seccomp_arguments;
 mod signals;
@@ -43,6 +46,9 @@ const GROUPS: &[&[Case]] = &[
     id_maps::CASES,
     nested::CASES,
     mounts::CASES,
+    mount_options::CASES,
+    filesystems::CASES,
+    remounts::CASES,
     binds::CASES,
     devices::CASES,
     sysctl::CASES,

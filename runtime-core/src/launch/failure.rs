@@ -72,6 +72,7 @@ fn namespace_refusal(error: Error, step: &Step<'_>) -> Error {
 
 /// What the kernel means by an error of a mount.
 fn mount_refusal(error: Error, step: &Step<'_>, op: u32) -> Error {
+    const CREATE: u32 = Op::FsconfigCreate as u32;
     const FSMOUNT: u32 = Op::Fsmount as u32;
     const MOVE: u32 = Op::MoveMount as u32;
     const SETATTR: u32 = Op::MountSetattr as u32;
@@ -82,6 +83,9 @@ fn mount_refusal(error: Error, step: &Step<'_>, op: u32) -> Error {
             if matches!(kind.to_bytes(), b"proc" | b"sysfs") =>
         {
             "a user namespace may mount it only where none of the caller's is partly covered"
+        }
+        (Step::NewFilesystem { .. }, CREATE, libc::EPERM) => {
+            "a block device must be one that linux.resources.devices allows"
         }
         (Step::Attach { .. }, MOVE, libc::ENOTDIR | libc::EINVAL) => {
             "a directory can only be mounted on a directory, anything else on a file"
