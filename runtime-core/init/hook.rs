@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::abi::{ETIMEDOUT, POLLHUP, POLLIN, SIGKILL};
 use crate::init::Init;
 use crate::mount::enter;
-use crate::program::{List, Op, Slot};
+use crate::program::{List, Op};
 use crate::report::{Attempt as _, Failure, Result};
 use crate::sys::{self, Errno, Fd};
 use crate::text::Text;
@@ -18,7 +18,6 @@ pub struct Hook {
     pub timeout_ms: u64,
     pub state_head: &'static [u8],
     pub state_tail: &'static [u8],
-    pub output: Slot,
     pub outside: bool,
 }
 
@@ -29,7 +28,7 @@ impl Init {
     #[inline(never)]
     pub fn run_hook(&mut self, hook: &Hook) -> Result {
         let state = hook_state(hook).about(Op::Memfd, hook.path)?;
-        let output = if hook.output == Slot::NONE { -1 } else { self.slot(hook.output)? };
+        let output = sys::memfd(c"output").about(Op::Memfd, hook.path)?;
         let vectors = self.vectors(hook.args, hook.env, None)?;
         // Shared with the child, for the error of its execve.
         let shared = sys::map_memory(1, true).during(Op::Map)?;
@@ -43,7 +42,7 @@ impl Init {
         }
         let ended =
             self.await_hook(hook, pidfd).and_then(|()| sys::wait(pid).about(Op::Hook, hook.path));
-        let status = ended.inspect_err(|_| {
+        let status = ended.map_err(|failure| {
             // The child makes its group before it executes anything; until then it is alone.
             sys::kill(-pid, SIGKILL);
             sys::kill(pid, SIGKILL);
@@ -51,6 +50,7 @@ impl Init {
             if self.library_is_gone() {
                 sys::exit(1);
             }
+            failure.with_file(output)
         })?;
         // Written by the other process: not to be remembered from before.
         // SAFETY: a live mapping.
@@ -58,10 +58,13 @@ impl Init {
         sys::close(pidfd);
         sys::close(state);
         if status == 0 {
+            sys::close(output);
             return Ok(());
         }
         let failure = Err(Errno(i32::try_from(errno).unwrap_or(0))).about(Op::Hook, hook.path);
-        failure.map_err(|failure| failure.with_detail(u64::from(status.cast_unsigned())))
+        failure.map_err(|failure| {
+            failure.with_detail(u64::from(status.cast_unsigned())).with_file(output)
+        })
     }
 
     /// Waits for the hook's end, while its time lasts and the library is there.
@@ -101,10 +104,8 @@ impl Init {
             sys::fchdir(root).during(Op::Chdir)?;
         }
         sys::dup3(state, 0).during(Op::Duplicate)?;
-        if output >= 0 {
-            sys::dup3(output, 1).during(Op::Duplicate)?;
-            sys::dup3(output, 2).during(Op::Duplicate)?;
-        }
+        sys::dup3(output, 1).during(Op::Duplicate)?;
+        sys::dup3(output, 2).during(Op::Duplicate)?;
         sys::close_range(3, u32::MAX, 0).during(Op::CloseRange)?;
         Ok(())
     }

@@ -25,6 +25,8 @@ struct Particulars {
     detail: AtomicU64,
     /// A file system context whose messages tell more; -1 for none.
     log: AtomicI32,
+    /// A file that goes to the library with the report; -1 for none.
+    file: AtomicI32,
 }
 
 // Before the slots, of which only the first are in use: one page for both.
@@ -35,6 +37,7 @@ static PARTICULARS: Particulars = Particulars {
     length: AtomicUsize::new(0),
     detail: AtomicU64::new(0),
     log: AtomicI32::new(0),
+    file: AtomicI32::new(0),
 };
 
 impl Failure {
@@ -44,6 +47,7 @@ impl Failure {
         PARTICULARS.length.store(0, Relaxed);
         PARTICULARS.detail.store(0, Relaxed);
         PARTICULARS.log.store(-1, Relaxed);
+        PARTICULARS.file.store(-1, Relaxed);
         // Both fit into half of it, and no operation is 0.
         let number = ((op as u32) << 16) | (errno.unsigned_abs() & 0xffff);
         Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
@@ -84,6 +88,13 @@ impl Failure {
     #[cold]
     pub fn with_log(self, log: Fd) -> Self {
         PARTICULARS.log.store(log, Relaxed);
+        self
+    }
+
+    /// The file that tells more.
+    #[cold]
+    pub fn with_file(self, file: Fd) -> Self {
+        PARTICULARS.file.store(file, Relaxed);
         self
     }
 }
@@ -170,7 +181,8 @@ impl Init {
             detail: PARTICULARS.detail.load(Relaxed),
         };
         let text = words.bytes.get(..words.length).unwrap_or(&[]);
-        let _ = sys::send(self.channel, [&report.to_bytes(), text], -1);
+        let file = PARTICULARS.file.load(Relaxed);
+        let _ = sys::send(self.channel, [&report.to_bytes(), text], file);
     }
 
     /// Sends a report that is no failure, with a descriptor unless it is -1.

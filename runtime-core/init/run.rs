@@ -48,9 +48,7 @@ impl Init {
     fn step(&mut self, step: &Step<'static>) -> Result {
         match *step {
             Step::Gate { gate } => self.gate(gate),
-            Step::AwaitStart { listener, peer_uid, keep } => {
-                self.await_start(listener, peer_uid, keep)
-            }
+            Step::AwaitStart { listener, peer_uid } => self.await_start(listener, peer_uid),
             Step::Respawn {} => self.respawn(),
             Step::Join { namespace, kinds } => self.join(namespace, kinds, false),
             Step::JoinEarly { namespace, kinds } => self.join(namespace, kinds, true),
@@ -106,21 +104,11 @@ impl Init {
     }
 
     fn hook_step(&mut self, step: &Step<'static>) -> Result {
-        let Step::RunHook { path, args, env, timeout_ms, state_head, state_tail, output, outside } =
-            *step
+        let Step::RunHook { path, args, env, timeout_ms, state_head, state_tail, outside } = *step
         else {
             return Err(Failure::new(Op::Decode, EINVAL));
         };
-        self.run_hook(&Hook {
-            path,
-            args,
-            env,
-            timeout_ms,
-            state_head,
-            state_tail,
-            output,
-            outside,
-        })
+        self.run_hook(&Hook { path, args, env, timeout_ms, state_head, state_tail, outside })
     }
 
     fn process_step(&mut self, step: &Step<'static>) -> Result {

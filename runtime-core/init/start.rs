@@ -6,13 +6,10 @@ use crate::abi::{
     CLOSE_RANGE_CLOEXEC, EACCES, EINVAL, EISDIR, ENOENT, EPERM, S_IFDIR, S_IFMT, S_IFREG, X_OK,
 };
 use crate::init::{Executable, Init};
-use crate::program::{CREATOR, Gate, List, Numbers, Op, Report, Slot};
+use crate::program::{CREATOR, Gate, List, Op, Report, Slot};
 use crate::report::{Attempt as _, Failure, Result};
 use crate::sys::{self, Errno, Fd};
 use crate::text::Text;
-
-/// How many descriptors may be kept while all others are closed.
-const MAX_KEPT: usize = 32;
 
 /// Closes what is between the kept descriptors, which are sorted.
 pub fn close_all_but(kept: &[Fd], first: u32) -> sys::Result<()> {
@@ -31,39 +28,16 @@ pub fn close_all_but(kept: &[Fd], first: u32) -> sys::Result<()> {
     Ok(())
 }
 
-/// Sorts a few numbers.
-fn sort(numbers: &mut [Fd]) {
-    for end in 1..numbers.len() {
-        for at in (1..=end).rev() {
-            if let Some([low, high]) = numbers.get_mut(at - 1..=at)
-                && *low > *high
-            {
-                core::mem::swap(low, high);
-            }
-        }
-    }
-}
-
 impl Init {
     pub fn first_own(&self) -> u32 {
         self.keep.saturating_add(3)
     }
 
     #[inline(never)]
-    pub fn await_start(&mut self, listener: Slot, peer: u32, keep: Numbers<'static>) -> Result {
+    pub fn await_start(&mut self, listener: Slot, peer: u32) -> Result {
         let listener = self.slot(listener)?;
-        let mut kept = [0; MAX_KEPT];
-        let slots = keep.iter().map(Slot).map(|slot| self.slot(slot));
-        let all = [Ok(listener), Ok(self.channel)].into_iter().chain(slots);
-        let mut count = 0;
-        for fd in all {
-            let place = kept.get_mut(count).ok_or(Failure::new(Op::Slot, EINVAL))?;
-            *place = fd?;
-            count += 1;
-        }
-        let kept = kept.get_mut(..count).unwrap_or_default();
-        sort(kept);
-        close_all_but(kept, self.first_own()).during(Op::CloseRange)?;
+        let kept = [listener.min(self.channel), listener.max(self.channel)];
+        close_all_but(&kept, self.first_own()).during(Op::CloseRange)?;
         self.forget_descriptors();
         self.report(Report::GATE, u64::from(Gate::Ready as u32), -1)?;
         let peer = match peer {

@@ -1,8 +1,10 @@
 //! Hooks that run in the runtime's own namespaces (runtime-spec, config.md "POSIX-platform Hooks").
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -46,11 +48,22 @@ impl Environment<'_> {
         hooks: &[Hook],
         started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
-        for (index, hook) in hooks.iter().enumerate() {
-            self.run_one(hook, started)
-                .map_err(|error| error.with_field(format!("hooks.{}[{index}]", self.kind)))?;
-        }
-        Ok(())
+        let mut numbered = hooks.iter().enumerate();
+        numbered.try_for_each(|(index, hook)| self.run_at(index, hook, started))
+    }
+
+    /// Runs one hook, the one at `index` of its kind.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn run_at(
+        &self,
+        index: usize,
+        hook: &Hook,
+        started: &mut dyn FnMut(i32, BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.run_one(hook, started)
+            .map_err(|error| error.with_field(format!("hooks.{}[{index}]", self.kind)))
     }
 
     /// The bundle; by the time of the poststop hooks it may be removed already.
@@ -68,25 +81,31 @@ impl Environment<'_> {
         input.write_all(self.state).attempt("write the state for a hook")?;
         input.rewind().attempt("rewind the state for a hook")?;
         let mut command = Command::new(&hook.path);
-        if let Some((name, rest)) = hook.args.split_first() {
-            command.arg0(name).args(rest);
-        }
         command
-            .env_clear()
-            .envs(hook.env.iter().flatten().filter_map(|entry| entry.split_once('=')))
             .current_dir(self.directory())
             .process_group(0)
             .stdin(input)
             .stdout(output.try_clone().attempt("duplicate a descriptor")?)
             .stderr(output.try_clone().attempt("duplicate a descriptor")?);
         process::keep_to_itself(&mut command);
-        let ended = begin(command, hook, started)
-            .and_then(|(mut child, pidfd)| supervise(&mut child, pidfd.as_fd(), hook));
-        match ended {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(failed(hook, &format!("{}{}", ending(status), tail(&output)))),
-            Err(error) => Err(error),
-        }
+        let (mut child, pidfd) = begin(command, hook, started)?;
+        let how = match supervise(&mut child, pidfd.as_fd(), hook)? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => ending(status),
+            None => {
+                format!("killed after its timeout of {} s", hook.timeout.unwrap_or_default())
+            }
+        };
+        Err(failed(hook, &format!("{how}{}", tail(&output))))
+    }
+}
+
+/// The arguments of a hook: without any, its path stands for its name.
+fn arguments(hook: &Hook) -> Cow<'_, [String]> {
+    if hook.args.is_empty() {
+        Cow::Owned(vec![hook.path.to_string_lossy().into_owned()])
+    } else {
+        Cow::Borrowed(&hook.args)
     }
 }
 
@@ -104,6 +123,9 @@ fn begin(
 ) -> Result<(Child, OwnedFd)> {
     let (mut ours, theirs) = UnixStream::pair().attempt("make a pair of sockets")?;
     process::await_leave(&mut command, theirs, ours.as_raw_fd());
+    let exact = (&*arguments(hook), hook.env.as_deref().unwrap_or_default());
+    process::execute_exactly(&mut command, hook.path.as_os_str().as_bytes(), exact)
+        .map_err(|source| unspawned(hook, &source))?;
     std::thread::scope(|scope| {
         // It returns only after the execve; with the command it drops the last copy of the other end.
         let spawn = move || command.spawn();
@@ -147,23 +169,19 @@ fn unspawned(hook: &Hook, source: &std::io::Error) -> Error {
     }
 }
 
-/// Waits for the hook within its time; whatever happens, its process is reaped.
-fn supervise(child: &mut Child, pidfd: BorrowedFd<'_>, hook: &Hook) -> Result<ExitStatus> {
+/// Waits for the hook within its time, and answers `None` when that was up; whatever happens, its
+/// process is reaped.
+fn supervise(child: &mut Child, pidfd: BorrowedFd<'_>, hook: &Hook) -> Result<Option<ExitStatus>> {
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let timeout = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let outcome = pidfd::ended_within(pidfd, timeout).attempt("wait for a hook");
     if !matches!(outcome, Ok(true)) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        // It may have moved to another group.
+        let _gone = pidfd::send_signal(pidfd, libc::SIGKILL);
     }
     let status = child.wait().attempt("wait for a hook")?;
-    match outcome {
-        Ok(true) => Ok(status),
-        Ok(false) => {
-            let seconds = hook.timeout.unwrap_or_default();
-            Err(failed(hook, &format!("killed after its timeout of {seconds} s")))
-        }
-        Err(error) => Err(error),
-    }
+    outcome.map(|ended| ended.then_some(status))
 }
 
 fn failed(hook: &Hook, how: &str) -> Error {
@@ -260,10 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn the_environment_is_given_as_it_is() {
+        let env = ["Z=1", "A=2", "odd", "A=3"].map(str::to_owned).to_vec();
+        let hook = Hook {
+            path: "/bin/cat".into(),
+            args: ["cat", "/proc/self/environ", "/no/such"].map(str::to_owned).to_vec(),
+            env: Some(env),
+            timeout: None,
+        };
+        let error = run(&[hook]).expect_err("cat fails");
+        assert!(error.to_string().contains("its output: Z=1\0A=2\0odd\0A=3\0"), "{error:?}");
+    }
+
+    #[test]
     fn the_whole_group_is_killed_when_the_time_is_up() {
         let start = Instant::now();
-        let error = run(&[hook("sleep 50 & sleep 60", Some(1))]).expect_err("timeout");
-        assert!(error.to_string().contains("timeout of 1 s"), "{error}");
+        let script = "echo here; sleep 50 & sleep 60";
+        let error = run(&[hook(script, Some(1))]).expect_err("timeout");
+        assert!(error.to_string().contains("timeout of 1 s, its output: here"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(20));
     }
 }

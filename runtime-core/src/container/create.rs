@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::delete::{left_behind, run_poststop};
 use super::options::{CgroupDriver, Console, CreateOptions};
 use super::{Bundle, Container, Known, Runtime, pid_file};
 use crate::cgroup::{self, Entrances, Layout, Leftover, Manager, Occupant};
@@ -30,6 +30,8 @@ struct Creation {
     beginning: Beginning,
     cgroup: Option<Box<dyn Manager>>,
     process: Option<Process>,
+    /// Whether it has come to the hooks: those that follow the deletion are due then.
+    hooked: bool,
     committed: bool,
 }
 
@@ -53,6 +55,7 @@ impl Creation {
                 beginning,
                 cgroup: None,
                 process: None,
+                hooked: false,
                 committed: false,
             }),
             Err(error) => {
@@ -96,23 +99,40 @@ impl Creation {
     fn commit(mut self) {
         self.committed = true;
     }
-}
 
-impl Drop for Creation {
-    fn drop(&mut self) {
-        if self.committed {
-            return;
+    /// Undoes it because of `error`, which is told what could not be undone.
+    fn abandon(mut self, error: Error, bundle: &Bundle) -> Error {
+        self.committed = true;
+        let undone = self.end().and_then(|()| {
+            if self.hooked {
+                let state = document(bundle, self.directory.id(), "stopped");
+                run_poststop((&bundle.spec().hooks, bundle.directory()), &state, &self.directory);
+            }
+            self.directory.remove()
+        });
+        match undone {
+            Ok(()) => error,
+            Err(left) => left_behind(error, &left),
         }
+    }
+
+    /// Ends its processes and removes its cgroups.
+    fn end(&self) -> Result<()> {
         if let Some(process) = &self.process {
             let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
             let _reaped = pidfd::wait(process.pidfd.as_fd());
         }
-        let removed = self.cgroup.as_ref().map_or(Ok(()), |cgroup| {
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| {
             cgroup.kill()?;
             cgroup.delete(Leftover::Kill)
-        });
-        // With the journal in place, a deletion by force can finish what could not be done here.
-        if removed.is_ok() {
+        })
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        // With the journal in place, a deletion by force can finish what cannot be done here.
+        if !self.committed && self.end().is_ok() {
             let _undone = self.directory.remove();
         }
     }
@@ -164,6 +184,7 @@ struct CreateGates<'a> {
     bundle: &'a Path,
     journal: &'a mut Journal,
     console: &'a mut Console,
+    hooked: &'a mut bool,
     init: Option<Identity>,
     filter: Option<Vec<u8>>,
     agent: Option<Address>,
@@ -199,6 +220,7 @@ impl Gates for CreateGates<'_> {
     }
 
     fn mounted(&mut self, process: &Process) -> Result<()> {
+        *self.hooked = true;
         let hooks = &self.plan.hooks;
         if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
             return Ok(());
@@ -249,14 +271,23 @@ pub(super) fn create(
     launch::check_kept(plan.keep_fds)?;
     let mut creation = Creation::begin(runtime.root(), id, bundle)?;
     let annotations = &bundle.spec().annotations;
-    let idle = creation.join_cgroup(runtime, &plan, annotations, options.cgroup_driver)?;
-    let served = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
-    drop(idle);
-    let record = record(&creation, plan, bundle, &served);
-    finish(runtime, creation, record, options, served.filter).map(|mut container| {
-        container.console = console.into_kept();
-        container
-    })
+    let made = creation
+        .join_cgroup(runtime, &plan, annotations, options.cgroup_driver)
+        .and_then(|_idle| set_up(runtime, &plan, bundle, &mut creation, &mut console))
+        .and_then(|served| {
+            let record = record(&creation, plan, bundle, &served);
+            write_record(&creation, &record, options, served.filter.as_deref()).map(|()| record)
+        });
+    let record = match made {
+        Ok(record) => record,
+        Err(error) => return Err(creation.abandon(error, bundle)),
+    };
+    let pidfd = creation.process.take().map(|process| process.pidfd);
+    // From here on the container stays.
+    creation.commit();
+    let known = Known::Created(Box::new(record));
+    let console = console.into_kept();
+    Ok(Container { runtime: runtime.clone(), id: id.clone(), known, pidfd, console })
 }
 
 /// What a served init program leaves to be recorded.
@@ -274,15 +305,15 @@ fn set_up(
     creation: &mut Creation,
     console: &mut Console,
 ) -> Result<Served> {
-    let opened = launch::open_sources(plan, &Opener { creation, runtime })?;
+    let slots = launch::open_sources(plan, &Opener { creation, runtime })?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
-    control.send_program(program.as_fd(), &opened.slots)?;
+    control.send_program(program.as_fd(), &slots)?;
     let birth = Birth::into(creation.cgroup.as_deref())?;
     let process = spawn(runtime, plan, theirs.as_fd(), &birth)?;
     drop(birth);
-    drop((theirs, opened.slots));
-    let document = document(bundle, creation.directory.id());
+    drop((theirs, slots));
+    let document = document(bundle, creation.directory.id(), "creating");
     let process = creation.process.insert(process);
     let mut gates = CreateGates {
         plan,
@@ -290,22 +321,22 @@ fn set_up(
         bundle: bundle.directory(),
         journal: &mut creation.journal,
         console,
+        hooked: &mut creation.hooked,
         init: None,
         filter: None,
         agent: None,
     };
-    let output = opened.hook_output.map(File::from);
-    launch::serve(plan, &control, process, &mut gates, output.as_ref())?;
+    launch::serve(plan, &control, process, &mut gates)?;
     let init = gates
         .init
         .ok_or_else(|| Error::new(ErrorKind::System, "the init program has passed no gate"))?;
     Ok(Served { init, filter: gates.filter, agent: gates.agent })
 }
 
-fn document(bundle: &Bundle, id: &ContainerId) -> StateDocument {
+fn document(bundle: &Bundle, id: &ContainerId, status: &str) -> StateDocument {
     let spec = bundle.spec();
     let version = &spec.oci_version;
-    StateDocument::new(version, id, "creating", bundle.directory(), &spec.annotations)
+    StateDocument::new(version, id, status, bundle.directory(), &spec.annotations)
 }
 
 /// The cgroups that a process is in from its first instruction on.
@@ -377,24 +408,19 @@ fn record(
     }
 }
 
-/// Writes the record and the pid file; from here on the container stays.
-fn finish(
-    runtime: &Runtime,
-    mut creation: Creation,
-    record: Record,
+/// Writes the record and the pid file.
+fn write_record(
+    creation: &Creation,
+    record: &Record,
     options: &CreateOptions,
-    filter: Option<Vec<u8>>,
-) -> Result<Container> {
+    filter: Option<&[u8]>,
+) -> Result<()> {
     if let Some(filter) = filter {
-        creation.directory.write("filter", &filter)?;
+        creation.directory.write("filter", filter)?;
     }
     creation.directory.write("state.json", &record.encode()?)?;
-    if let Some(path) = &options.pid_file {
-        pid_file::write(path, record.init.pid)?;
+    match &options.pid_file {
+        Some(path) => pid_file::write(path, record.init.pid),
+        None => Ok(()),
     }
-    let id = creation.directory.id().clone();
-    let pidfd = creation.process.take().map(|process| process.pidfd);
-    creation.commit();
-    let known = Known::Created(Box::new(record));
-    Ok(Container { runtime: runtime.clone(), id, known, pidfd, console: None })
 }

@@ -1,7 +1,8 @@
 //! Removing a container and everything that its creation has made.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::load::load;
 use super::{Container, Runtime, Status};
@@ -9,11 +10,16 @@ use crate::cgroup::{self, Leftover, Manager};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::id::ContainerId;
+use crate::plan::StateDocument;
+use crate::spec::Hooks;
 use crate::state::{Directory, Entry, Identity, Journal, Reader, Record};
 use crate::sys::pidfd;
 
 /// How long a killed process may take to end.
 const BOUND: Duration = Duration::from_secs(10);
+
+/// How long the hooks of a container's end may take while a deletion by force waits.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Container {
     /// Deletes the container (runtime-spec, runtime.md "Delete"): kills what is left of it, removes its
@@ -37,7 +43,9 @@ pub(super) fn delete(runtime: &Runtime, id: &ContainerId, force: bool) -> Result
 
 fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     let directory = if force {
-        Directory::seize(runtime.root(), id, BOUND, kill_creation)?
+        let begun = Instant::now();
+        let kill = |reader: &Reader| kill_creation(reader, begun.elapsed() > PATIENCE);
+        Directory::seize(runtime.root(), id, BOUND, kill)?
     } else {
         check_status(&load(runtime, id)?)?;
         Directory::open_locked(runtime.root(), id)?
@@ -63,9 +71,15 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         cgroup.delete(Leftover::Kill)?;
     }
     if let Some(record) = &record {
-        run_poststop(record, &directory);
+        let state = record.document(id, "stopped");
+        run_poststop((&record.hooks, &record.bundle), &state, &directory);
     }
     directory.remove()
+}
+
+/// What is added to an error after which the container could not be removed.
+pub(super) fn left_behind(error: Error, left: &Error) -> Error {
+    error.with_hint(format!("delete --force removes what is left, as this has failed: {left}"))
 }
 
 fn check_status(container: &Container) -> Result<()> {
@@ -79,11 +93,13 @@ fn check_status(container: &Container) -> Result<()> {
     }
 }
 
-/// Kills what a running `create` waits for, so that it gives up the lock: hooks and the init program.
-fn kill_creation(reader: &Reader) {
+/// Kills what another command waits for, so that it gives up the lock: hooks and the init program. The
+/// hooks of the end are to clean up after the container, so that only `late` ones are killed.
+fn kill_creation(reader: &Reader, late: bool) {
     let bytes = reader.read(Journal::name()).ok().flatten().unwrap_or_default();
-    for entry in Journal::entries(&bytes) {
-        kill_entry(&entry);
+    let entries = Journal::entries(&bytes);
+    for entry in entries.iter().take_while(|entry| late || **entry != Entry::Ended) {
+        kill_entry(entry);
     }
 }
 
@@ -125,7 +141,7 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
     let (what, pid) = match entry {
         Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
         Entry::Init(Identity { pid, .. }) => ("container init", *pid),
-        Entry::Creating(_) | Entry::Cgroup(_) => return Ok(()),
+        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Ended => return Ok(()),
     };
     Err(Error::new(ErrorKind::TimedOut, format!("{what} still running: pid {pid}"))
         .with_hint("a frozen parent cgroup or a dead file server can hold it"))
@@ -143,22 +159,27 @@ fn find_cgroup(entries: &[Entry], record: Option<&Record>) -> Result<Option<Box<
     }
 }
 
-/// A failing poststop hook changes nothing (runtime-spec, config.md "poststop"): it is only told.
-fn run_poststop(record: &Record, directory: &Directory) {
-    if record.hooks.poststop.is_empty() {
+/// A failing poststop hook changes nothing (runtime-spec, runtime.md "Lifecycle", step 13): it is only
+/// told.
+pub(super) fn run_poststop(
+    (hooks, bundle): (&Hooks, &Path),
+    state: &StateDocument,
+    directory: &Directory,
+) {
+    if hooks.poststop.is_empty() {
         return;
     }
-    let state = record.document(directory.id(), "stopped").with_pid(0);
-    let environment =
-        Environment { kind: "poststop", state: state.as_bytes(), bundle: &record.bundle };
+    let state = state.with_pid(0);
+    let environment = Environment { kind: "poststop", state: state.as_bytes(), bundle };
+    // A full disk is no reason to leave a hook out: only a deletion by force would miss it.
+    let mut journal = Journal::open(directory).ok();
+    let _unrecorded = journal.as_mut().map(|journal| journal.append(&Entry::Ended));
     let mut started = |pid, pidfd: BorrowedFd<'_>| {
-        // A full disk is no reason to leave a hook out: only a deletion by force would miss it.
-        let _unrecorded =
-            Journal::open(directory).and_then(|mut journal| journal.note_hook(pid, pidfd));
+        let _unrecorded = journal.as_mut().map(|journal| journal.note_hook(pid, pidfd));
         Ok(())
     };
-    for hook in &record.hooks.poststop {
-        if let Err(error) = environment.run(std::slice::from_ref(hook), &mut started) {
+    for (index, hook) in hooks.poststop.iter().enumerate() {
+        if let Err(error) = environment.run_at(index, hook, &mut started) {
             log::warn!("{error}");
         }
     }

@@ -1,6 +1,5 @@
 //! Starting a further process in a container.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -193,12 +192,12 @@ impl Container {
 
     fn join(&self, plan: &Plan, console: &mut Console, filter: Option<Vec<u8>>) -> Result<Started> {
         let record = self.record()?;
-        let opened = launch::open_sources(plan, &InitOf(record))?;
+        let slots = launch::open_sources(plan, &InitOf(record))?;
         let agent = record.agent.as_ref().map(Address::connect).transpose()?;
         let cgroup = if record.cgroup.is_empty() { None } else { Some(self.cgroup()?) };
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;
-        control.send_program(program.as_fd(), &opened.slots)?;
+        control.send_program(program.as_fd(), &slots)?;
         // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.
         let late = if plan.enters_cgroup_late() || self.status()? == Status::Paused {
             cgroup.as_deref()
@@ -207,15 +206,14 @@ impl Container {
         };
         let early = if late.is_none() { cgroup.as_deref() } else { None };
         let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
-        drop((theirs, opened.slots));
+        drop((theirs, slots));
         let state = match agent {
             Some(_) => record.document(&self.id, self.status()?.name()).with_pid(record.init.pid),
             None => String::new(),
         };
         let mut gates = ExecGates { late, console, filter, agent, state };
-        let output = opened.hook_output.map(File::from);
         if let Some(process) = &mut started.0 {
-            launch::serve(plan, &control, process, &mut gates, output.as_ref())
+            launch::serve(plan, &control, process, &mut gates)
                 .map_err(|error| self.or_gone(error))?;
         }
         Ok(started)

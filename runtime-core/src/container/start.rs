@@ -7,7 +7,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
 };
 
-use super::{Container, Status};
+use super::{Container, Status, delete};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::launch::{KILLED, Message, explain_start};
@@ -20,14 +20,27 @@ impl Container {
     /// Starts the program and runs the poststart hooks (runtime-spec, runtime.md "Start").
     ///
     /// Returns once execve has succeeded: a program that cannot be executed is an error here. A failed
-    /// poststart hook kills the container.
+    /// startContainer or poststart hook is the end of the container, which is deleted then, poststop
+    /// hooks included ("Lifecycle", steps 7 and 9).
     ///
     /// # Errors
     /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) unless the container is created;
-    /// what the startContainer hooks or execve answer.
+    /// what the hooks or execve answer.
     pub fn start(&self) -> Result<()> {
         let record = self.record()?;
         self.check_owner(record)?;
+        self.start_recorded(record).map_err(|error| {
+            if error.kind() != ErrorKind::Hook {
+                return error;
+            }
+            match delete::delete(&self.runtime, &self.id, true) {
+                Ok(()) => error,
+                Err(left) => delete::left_behind(error, &left),
+            }
+        })
+    }
+
+    fn start_recorded(&self, record: &Record) -> Result<()> {
         let directory = self.lock()?;
         match self.status()? {
             Status::Created => {}

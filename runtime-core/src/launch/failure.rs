@@ -10,9 +10,8 @@ use crate::plan::{Plan, describe};
 use crate::program::{Op, Step, Verified};
 use crate::spec::{Hook, Process};
 
-/// The error behind a [`FAILED`](crate::program::Report::FAILED) report. `output` holds what a hook
-/// inside the container has printed.
-pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> Error {
+/// The error behind a [`FAILED`](crate::program::Report::FAILED) report.
+pub(crate) fn explain(plan: &Plan, message: &Message) -> Error {
     let report = message.report;
     let index = usize::try_from(report.step).unwrap_or(usize::MAX);
     let Some((step, origin)) = plan.steps().nth(index) else {
@@ -28,7 +27,7 @@ pub(crate) fn explain(plan: &Plan, message: &Message, output: Option<&File>) -> 
         }
         (op, Step::RunHook { path, timeout_ms, .. }) => {
             let how = hook_end(op, &report, timeout_ms);
-            let tail = output.map(hooks::tail).unwrap_or_default();
+            let tail = printed(message);
             Error::new(ErrorKind::Hook, format!("hook {} {how}{tail}", path.to_string_lossy()))
         }
         (op, _) if op == Op::Verify as u32 => {
@@ -122,6 +121,12 @@ pub(crate) fn explain_start(process: Option<&Process>, hooks: &[Hook], message: 
     Error::system(operation(message), report.errno)
 }
 
+/// What a hook has printed, for the end of the message.
+fn printed(message: &Message) -> String {
+    let output = message.fd.as_ref().and_then(|output| output.try_clone().ok());
+    output.map(|output| hooks::tail(&File::from(output))).unwrap_or_default()
+}
+
 /// Of the hook only its path is reported; the first with that path stands for it.
 fn start_hook(hooks: &[Hook], message: &Message) -> Error {
     let named = hooks.iter().zip(0..).find(|(hook, _)| hook.path == Path::new(&message.text));
@@ -131,7 +136,8 @@ fn start_hook(hooks: &[Hook], message: &Message) -> Error {
         Some((_, index)) => format!("hooks.startContainer[{index}]"),
         None => "hooks.startContainer".to_owned(),
     };
-    Error::new(ErrorKind::Hook, format!("hook {} {how}", message.text)).with_field(field)
+    let (path, tail) = (&message.text, printed(message));
+    Error::new(ErrorKind::Hook, format!("hook {path} {how}{tail}")).with_field(field)
 }
 
 /// The step in words; what is made for a mount names where it will be.

@@ -1,6 +1,5 @@
 //! Serving the init program: what the caller does at each gate, and what it is told.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -52,7 +51,6 @@ pub(crate) fn serve(
     control: &Control,
     process: &mut Process,
     gates: &mut dyn Gates,
-    hook_output: Option<&File>,
 ) -> Result<()> {
     let mut filter = None;
     let mut departed = false;
@@ -88,7 +86,7 @@ pub(crate) fn serve(
                 gates.listener(process, descriptor(message)?)?;
                 control.send(b"g")?;
             }
-            _ => return Err(explain(plan, &message, hook_output)),
+            _ => return Err(explain(plan, &message)),
         }
     }
     if departed { Ok(()) } else { Err(died(process)) }

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{self, OFlag};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
@@ -35,20 +34,11 @@ pub(crate) trait Resolver {
     fn init_root(&self) -> Result<OwnedFd>;
 }
 
-/// The opened sources, in the order of the slots.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    /// One descriptor a slot.
-    pub(crate) slots: Vec<OwnedFd>,
-    /// A second descriptor of the file that takes the output of hooks inside the container.
-    pub(crate) hook_output: Option<OwnedFd>,
-}
-
-/// Opens all sources of a plan.
+/// Opens all sources of a plan: one descriptor for each slot, in their order.
 ///
 /// # Errors
 /// The failure of the system call, with the field and the path.
-pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
+pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Vec<OwnedFd>> {
     if plan.sources.len() > MAX_SLOTS {
         let message = format!("more than {MAX_SLOTS} mounts and namespaces");
         return Err(Error::new(ErrorKind::Unsupported, message).with_field("mounts"));
@@ -56,20 +46,14 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
     for (device, origin) in &plan.shown_devices {
         node::check(device).map_err(|error| origin.blame(error))?;
     }
-    let mut opened = Opened { slots: Vec::with_capacity(plan.sources.len()), hook_output: None };
+    let mut slots = Vec::with_capacity(plan.sources.len());
     for (source, origin) in &plan.sources {
-        let fd = open_one(source, resolver, &mut opened.hook_output)
-            .map_err(|error| origin.blame(error))?;
-        opened.slots.push(fd);
+        slots.push(open_one(source, resolver).map_err(|error| origin.blame(error))?);
     }
-    Ok(opened)
+    Ok(slots)
 }
 
-fn open_one(
-    source: &Source,
-    resolver: &dyn Resolver,
-    hook_output: &mut Option<OwnedFd>,
-) -> Result<OwnedFd> {
+fn open_one(source: &Source, resolver: &dyn Resolver) -> Result<OwnedFd> {
     match source {
         Source::Tree { path, recursive } => tree(path, *recursive),
         Source::MappedTree { path, recursive, ids, whole } => {
@@ -85,11 +69,6 @@ fn open_one(
             Ok(namespace)
         }
         Source::StartSocket => start_socket(&resolver.start_socket()?),
-        Source::HookOutput => {
-            let fd = memfd_create("hook-output", MFdFlags::MFD_CLOEXEC).attempt("memfd_create")?;
-            *hook_output = Some(fd.try_clone().attempt("duplicate a descriptor")?);
-            Ok(fd)
-        }
         Source::InitPidfd => resolver.init(),
         Source::InitRoot => resolver.init_root(),
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::draft::{Draft, Handle, inner_path, list, numbers, text};
+use super::draft::{Draft, Handle, inner_path, list, text};
 use super::mounts::{self, RootTree, Setting};
 use super::namespaces::{Namespaces, flag};
 use super::payload::{Joining, Payload};
@@ -10,7 +10,7 @@ use super::scheduling::{self, Moment};
 use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, mount_options};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
+use crate::program::{CREATOR, Gate, List, Slot, Step};
 use crate::spec::{
     Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl, unsupported,
 };
@@ -187,7 +187,6 @@ struct Parts<'a> {
     /// The host's /dev/null, to hide files with.
     null: Option<(Handle, Option<mounts::Make>)>,
     listener: Handle,
-    output: Option<Handle>,
     seccomp: Option<&'a Seccomp>,
 }
 
@@ -206,11 +205,8 @@ impl<'a> Parts<'a> {
             Some(mounts::copy(draft, Path::new("/dev/null"), false, &origin)?)
         };
         let listener = draft.receive(Source::StartSocket, Origin::None);
-        let inside =
-            !spec.hooks.create_container.is_empty() || !spec.hooks.start_container.is_empty();
-        let output = inside.then(|| draft.receive(Source::HookOutput, Origin::None));
         let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
-        Ok(Self { namespaces, root, planned, null, listener, output, seccomp })
+        Ok(Self { namespaces, root, planned, null, listener, seccomp })
     }
 
     fn write(
@@ -237,11 +233,8 @@ impl<'a> Parts<'a> {
         self.write_mounts(spec, options, draft);
         draft.push(&Step::Gate { gate: Gate::Mounted as u32 }, Origin::None);
         let creating = document("creating");
-        self.write_hooks(
-            draft,
-            ("hooks.createContainer", &spec.hooks.create_container),
-            &creating,
-        )?;
+        let hooks = ("hooks.createContainer", &*spec.hooks.create_container);
+        write_hooks(draft, hooks, &creating)?;
         self.write_pivot(spec, options, draft);
         payload.write_terminal(draft, self.namespaces.is_new(NamespaceKind::Mount));
         self.write_inside(spec, draft)?;
@@ -252,7 +245,7 @@ impl<'a> Parts<'a> {
         payload.write_settings(draft)?;
         self.write_start(draft);
         let created = document("created");
-        self.write_hooks(draft, ("hooks.startContainer", &spec.hooks.start_container), &created)?;
+        write_hooks(draft, ("hooks.startContainer", &spec.hooks.start_container), &created)?;
         payload.write_execution(draft)
     }
 
@@ -263,12 +256,9 @@ impl<'a> Parts<'a> {
     }
 
     fn write_start(&self, draft: &mut Draft<'_>) {
-        let keep: Vec<u32> = self.output.map(|output| draft.slot(output).0).into_iter().collect();
-        let keep = numbers(&keep);
         let step = Step::AwaitStart {
             listener: draft.slot(self.listener),
             peer_uid: self.peer_uid(draft.host),
-            keep: Numbers(&keep),
         };
         draft.push(&step, Origin::None);
     }
@@ -281,39 +271,6 @@ impl<'a> Parts<'a> {
             None if self.namespaces.has_user() => CREATOR,
             None => host.uid,
         }
-    }
-
-    fn write_hooks(
-        &self,
-        draft: &mut Draft<'_>,
-        (name, hooks): (&'static str, &[Hook]),
-        StateDocument { head, tail }: &StateDocument,
-    ) -> Result<()> {
-        for (index, hook) in hooks.iter().enumerate() {
-            let origin = Origin::Element(name, index);
-            let path = text(&hook.path, &origin)?;
-            let args = if hook.args.is_empty() {
-                path.as_bytes_with_nul().to_vec()
-            } else {
-                list(&hook.args, &origin)?
-            };
-            let env = list(hook.env.as_deref().unwrap_or_default(), &origin)?;
-            let (Some(args), Some(env)) = (List::new(&args), List::new(&env)) else {
-                continue;
-            };
-            let step = Step::RunHook {
-                path: &path,
-                args,
-                env,
-                timeout_ms: u64::from(hook.timeout.unwrap_or(0)) * 1000,
-                state_head: head.as_bytes(),
-                state_tail: tail.as_bytes(),
-                output: self.output.map_or(Slot::NONE, |output| draft.slot(output)),
-                outside: name == "hooks.createContainer",
-            };
-            draft.push(&step, origin);
-        }
-        Ok(())
     }
 
     fn write_pivot(&self, spec: &Spec, options: &PlanOptions, draft: &mut Draft<'_>) {
@@ -357,4 +314,35 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
+}
+
+fn write_hooks(
+    draft: &mut Draft<'_>,
+    (name, hooks): (&'static str, &[Hook]),
+    StateDocument { head, tail }: &StateDocument,
+) -> Result<()> {
+    for (index, hook) in hooks.iter().enumerate() {
+        let origin = Origin::Element(name, index);
+        let path = text(&hook.path, &origin)?;
+        let args = if hook.args.is_empty() {
+            path.as_bytes_with_nul().to_vec()
+        } else {
+            list(&hook.args, &origin)?
+        };
+        let env = list(hook.env.as_deref().unwrap_or_default(), &origin)?;
+        let (Some(args), Some(env)) = (List::new(&args), List::new(&env)) else {
+            continue;
+        };
+        let step = Step::RunHook {
+            path: &path,
+            args,
+            env,
+            timeout_ms: u64::from(hook.timeout.unwrap_or(0)) * 1000,
+            state_head: head.as_bytes(),
+            state_tail: tail.as_bytes(),
+            outside: name == "hooks.createContainer",
+        };
+        draft.push(&step, origin);
+    }
+    Ok(())
 }

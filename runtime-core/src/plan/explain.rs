@@ -37,7 +37,6 @@ impl fmt::Display for Source {
             }
             Self::Cgroup { hierarchy } => write!(f, "the container's cgroup in {hierarchy}"),
             Self::StartSocket => f.write_str("the socket for the start"),
-            Self::HookOutput => f.write_str("a file for the output of hooks"),
             Self::InitRoot => f.write_str("the root of the container's init process"),
             Self::InitPidfd => f.write_str("the container's init process"),
         }

@@ -178,8 +178,6 @@ pub(crate) enum Source {
     },
     /// The socket on which the init program waits for the start.
     StartSocket,
-    /// The memory file that takes the output of hooks inside the container.
-    HookOutput,
     /// The pidfd of the container's init process.
     InitPidfd,
     /// The root directory of the container's init process.

@@ -48,8 +48,8 @@ steps! {
         /// A [`Gate`] as a number.
         gate: u32,
     }
-    /// The last thing that `create` waits for. Closes every descriptor but 0 to 2, the payload's,
-    /// the slots in `keep` and `listener`; reports [`Gate::Ready`] and closes the control
+    /// The last thing that `create` waits for. Closes every descriptor but 0 to 2, the payload's
+    /// and `listener`; reports [`Gate::Ready`] and closes the control
     /// socket; then accepts connections on `listener` until one comes from a peer whose user is
     /// `peer_uid` as seen from the init program's user namespace (`SO_PEERCRED`); for
     /// [`CREATOR`](super::CREATOR), the user who made the control socket. From then on reports go to
@@ -58,8 +58,6 @@ steps! {
     AwaitStart = 2 {
         listener: Slot,
         peer_uid: u32,
-        /// Slots that later steps use, as numbers.
-        keep: Numbers<'a>,
     }
     /// Goes on in a child process made with `CLONE_PARENT`, whose parent is therefore the caller;
     /// needed after a pid namespace has been joined. The old process reports [`Report::RESPAWNED`]
@@ -180,9 +178,9 @@ steps! {
     // ---- leaving the host ---------------------------------------------------------------------
 
     /// Runs a hook and waits for it, `timeout_ms` at most (0: no bound), then kills its process group.
-    /// It gets the state (`state_head`, its pid in decimal, `state_tail`) on standard input, its
-    /// output goes to the memory file `output`, or to the init program's own where that is
-    /// [`Slot::NONE`]. A failure is reported with [`Op::Hook`] and the wait status as detail.
+    /// It gets the state (`state_head`, its pid in decimal, `state_tail`) on standard input. A failure
+    /// is reported with [`Op::Hook`] and the wait status as detail; a memory file with the hook's
+    /// output comes along.
     RunHook = 40 {
         path: &'a CStr,
         args: List<'a>,
@@ -190,7 +188,6 @@ steps! {
         timeout_ms: u64,
         state_head: &'a [u8],
         state_tail: &'a [u8],
-        output: Slot,
         /// Run with the mount namespace's own root (createContainer) and not the container's.
         outside: bool,
     }

@@ -31,6 +31,8 @@ pub(crate) enum Entry {
     Init(Identity),
     /// This process runs a hook, as leader of a process group of its own.
     Hook(Identity),
+    /// The container is gone but for its name; the hooks that follow are those of its end.
+    Ended,
 }
 
 /// What is known of a container from the first moment of its creation.

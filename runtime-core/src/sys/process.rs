@@ -1,5 +1,6 @@
 //! What the caller does to another process from outside.
 
+use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
@@ -86,4 +87,48 @@ pub(crate) fn await_leave(command: &mut Command, theirs: UnixStream, ours: RawFd
     };
     // SAFETY: between fork and execve the closure makes four system calls and allocates nothing.
     unsafe { command.pre_exec(wait) };
+}
+
+/// Makes a command execute this program with exactly these arguments and this environment: in their
+/// order, with doubles, and with entries that are no assignments. The standard library would sort and
+/// sift them.
+///
+/// # Errors
+/// A text with a NUL character.
+pub(crate) fn execute_exactly(
+    command: &mut Command,
+    path: &[u8],
+    (args, env): (&[String], &[String]),
+) -> io::Result<()> {
+    let path = CString::new(path)?;
+    let (args, env) = (Vector::new(args)?, Vector::new(env)?);
+    let execute = move || {
+        // SAFETY: a string, and two lists of strings that end with a null pointer, all owned by the
+        // closure.
+        unsafe { libc::execve(path.as_ptr(), args.pointer().cast(), env.pointer().cast()) };
+        Err(io::Error::last_os_error())
+    };
+    // SAFETY: between fork and execve the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(execute) };
+    Ok(())
+}
+
+/// Texts as execve(2) takes them.
+struct Vector {
+    _texts: Vec<CString>,
+    /// The addresses of the texts and a null pointer.
+    addresses: Vec<usize>,
+}
+
+impl Vector {
+    fn new(texts: &[String]) -> io::Result<Self> {
+        let texts = texts.iter().map(|text| CString::new(text.as_bytes()));
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let addresses = texts.iter().map(|text| text.as_ptr().expose_provenance()).chain([0]);
+        Ok(Self { addresses: addresses.collect(), _texts: texts })
+    }
+
+    fn pointer(&self) -> *const usize {
+        self.addresses.as_ptr()
+    }
 }

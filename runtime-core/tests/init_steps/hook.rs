@@ -4,15 +4,13 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
 use std::time::{Duration, Instant};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
 use crate::harness::{Message, Setup, clone_tree, list, path_text, pivot, privileged, rootfs};
-use crate::program::{List, Op, Slot, Step};
+use crate::program::{List, Op, Step};
 
 struct Outcome {
     /// The report, if the init program failed.
     message: Option<Message>,
-    /// What the hook printed.
+    /// What the hook printed, if it failed.
     output: String,
     pid: u32,
 }
@@ -25,8 +23,6 @@ fn run(script: &str, outside: bool, timeout_ms: u64) -> Outcome {
     fs::write(root.path().join("dev/null"), "").unwrap();
     let mut setup = Setup::mounts();
     let tree = setup.send(clone_tree(root.path()));
-    let mut file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC).unwrap());
-    let output = setup.send(file.try_clone().unwrap().into());
     setup.step(&Step::Root { tree, path: &path_text(root.path()), propagation: 0 });
     if !outside {
         pivot(&mut setup);
@@ -39,7 +35,6 @@ fn run(script: &str, outside: bool, timeout_ms: u64) -> Outcome {
         timeout_ms,
         state_head: b"{\"pid\":",
         state_tail: b"}",
-        output,
         outside,
     });
     setup.step(&Step::Gate { gate: 2 });
@@ -47,11 +42,14 @@ fn run(script: &str, outside: bool, timeout_ms: u64) -> Outcome {
     let pid = running.pid();
     let message = running.receive().expect("a report");
     running.end();
-    let mut text = String::new();
-    file.rewind().unwrap();
-    file.read_to_string(&mut text).unwrap();
+    let mut output = String::new();
+    if let Some(file) = message.fds.first() {
+        let mut file = File::from(file.try_clone().unwrap());
+        file.rewind().unwrap();
+        file.read_to_string(&mut output).unwrap();
+    }
     let message = message.gate().is_none().then_some(message);
-    Outcome { message, output: text, pid }
+    Outcome { message, output, pid }
 }
 
 #[test]
@@ -59,16 +57,18 @@ fn a_hook_gets_the_state_and_its_root() {
     if !privileged() {
         return;
     }
-    let script = "cat; echo; pwd; echo $A; ls -d /etc/marker; ls /proc/self/fd 2>/dev/null; umask";
+    assert!(run("echo well", false, 0).message.is_none());
+    let script = "cat; echo; pwd; echo $A; ls -d /etc/marker; ls /proc/self/fd 2>/dev/null; \
+                  umask; exit 9";
     let inside = run(script, false, 0);
-    assert!(inside.message.is_none(), "{:?}", inside.message);
+    assert_eq!(inside.message.expect("a failure").report.detail, 9 << 8);
     let expected = format!("{{\"pid\":{}}}\n/\n1\n/etc/marker\n0000\n", inside.pid);
     assert_eq!(inside.output, expected);
 
     let script = "cat; echo; ls -d etc/marker; ls -d /etc/marker 2>&1; ls -d /proc/self; \
-                  for f in /proc/self/fd/*; do echo ${f##*/}; done";
+                  for f in /proc/self/fd/*; do echo ${f##*/}; done; exit 9";
     let outside = run(script, true, 5000);
-    assert!(outside.message.is_none(), "{:?}", outside.message);
+    assert_eq!(outside.message.expect("a failure").report.detail, 9 << 8);
     let mut lines = outside.output.lines();
     assert_eq!(lines.next(), Some(format!("{{\"pid\":{}}}", outside.pid).as_str()));
     assert_eq!(lines.next(), Some("etc/marker"));
@@ -108,7 +108,6 @@ fn a_hook_that_is_not_there_is_reported() {
         timeout_ms: 0,
         state_head: b"",
         state_tail: b"",
-        output: Slot::NONE,
         outside: true,
     });
     let message = setup.fails();
@@ -155,7 +154,6 @@ fn a_hook_ends_with_the_caller() {
         timeout_ms: 0,
         state_head: b"",
         state_tail: b"",
-        output: Slot::NONE,
         outside: false,
     });
     let running = setup.start();

@@ -15,7 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use crate::harness::{
     Running, Setup, clone_tree, list, path_text, pivot, privileged, receive, receive_any, rootfs,
 };
-use crate::program::{CREATOR, Gate, List, Numbers, Op, Report, Step};
+use crate::program::{CREATOR, Gate, List, Op, Report, Step};
 
 fn new_socket() -> OwnedFd {
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -34,7 +34,6 @@ fn waiting(root: &Path, address: &Path, peer: u32, script: &str) -> Running {
     let mut setup = Setup::mounts();
     let tree = setup.send(clone_tree(root));
     let listener = setup.send(listener(address));
-    let kept = setup.send(fs::File::open("/dev/null").unwrap().into());
     setup.step(&Step::Root { tree, path: &path_text(root), propagation: 0 });
     setup.mount(c"proc", b"", c"/proc");
     setup.mount(c"tmpfs", b"", c"/dev");
@@ -52,16 +51,7 @@ fn waiting(root: &Path, address: &Path, peer: u32, script: &str) -> Running {
     pivot(&mut setup);
     setup.step(&Step::WorkingDirectory { path: c"/tmp", create: false });
     setup.step(&Step::FindExecutable { name: c"/bin/sh", path: c"" });
-    setup.step(&Step::AwaitStart {
-        listener,
-        peer_uid: peer,
-        keep: Numbers(&kept.0.to_ne_bytes()),
-    });
-    setup.step(&Step::Stdio {
-        stdin: kept,
-        stdout: crate::program::Slot::NONE,
-        stderr: crate::program::Slot::NONE,
-    });
+    setup.step(&Step::AwaitStart { listener, peer_uid: peer });
     let args = list(&["sh", "-c", script]);
     setup.step(&Step::Execute {
         args: List::new(&args).unwrap(),
@@ -97,7 +87,7 @@ fn start_is_a_connection_that_ends_with_the_exec() {
     });
     assert!(settled.is_some(), "{} KiB", resident(running.pid()));
     let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).unwrap().count();
-    assert_eq!(open, 5, "three streams, the listener, one kept slot");
+    assert_eq!(open, 4, "three streams, the listener");
 
     let start = new_socket();
     connect(start.as_raw_fd(), &UnixAddr::new(&address).unwrap()).unwrap();

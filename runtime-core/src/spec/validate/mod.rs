@@ -260,6 +260,16 @@ fn check_hooks(hooks: &Hooks) -> Result<()> {
         for (index, hook) in list.iter().enumerate() {
             let field = format!("hooks.{name}[{index}]");
             check_absolute(&hook.path, join(&field, "path"))?;
+            let nul = |texts: &[String]| texts.iter().any(|text| text.contains('\0'));
+            for (name, bad) in [
+                ("path", hook.path.as_os_str().as_encoded_bytes().contains(&0)),
+                ("args", nul(&hook.args)),
+                ("env", nul(hook.env.as_deref().unwrap_or_default())),
+            ] {
+                if bad {
+                    return Err(invalid(join(&field, name), "contains a NUL character"));
+                }
+            }
             if hook.timeout == Some(0) {
                 return Err(invalid(join(&field, "timeout"), "must be greater than zero"));
             }
