@@ -1,14 +1,16 @@
 //! Hooks that fail or take too long, and what is left then.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::hooks::{host_hook, labels, records};
+use crate::bundle::Bundle;
 use crate::case::Case;
 use crate::failure::{Check, ensure};
 use crate::trial::Trial;
-use crate::value::equal;
+use crate::value::{contains, equal, text};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
@@ -88,6 +90,61 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .rows(&["hooks.poststop"]),
+    Case::new(
+        "hooks/failure-ends-create",
+        "runtime.md#lifecycle: steps 3 to 5 lead to 12, 13",
+        |t| {
+            for kind in ["prestart", "createRuntime", "createContainer"] {
+                let bundle = t.bundle().hook(kind, host_hook(t, kind, &["exit=3"]));
+                let (bundle, id, dir) = with_poststop(t, bundle);
+                bundle.refused("hook")?;
+                ended(t, &id, &dir, kind)?;
+            }
+            Ok(())
+        },
+    )
+    .rows(&["hooks.poststop", "failed operation"]),
+    Case::new(
+        "hooks/failure-ends-start",
+        "runtime.md#lifecycle: steps 7 and 9 lead to 12, 13",
+        |t| {
+            for kind in ["startContainer", "poststart"] {
+                let hook = if kind == "poststart" {
+                    host_hook(t, kind, &["exit=3"])
+                } else {
+                    json!({ "path": "/probe", "args": ["probe", "exit=3"] })
+                };
+                let (bundle, id, dir) =
+                    with_poststop(t, t.bundle().ops(&["sleep"]).hook(kind, hook));
+                bundle.create()?.start()?.fails_with("hook")?;
+                t.gone(&id);
+                ended(t, &id, &dir, kind)?;
+            }
+            Ok(())
+        },
+    )
+    .rows(&["hooks.poststop", "hooks.startContainer", "hooks.poststart", "failed operation"]),
+    Case::new(
+        "hooks/failure-after-hooks",
+        "what hooks have set up is cleaned up by poststop",
+        |t| {
+            let bundle = t.bundle().args(&["/no/such"]);
+            let (bundle, id, dir) =
+                with_poststop(t, bundle.hook("createRuntime", host_hook(t, "createRuntime", &[])));
+            bundle.refused("no such file")?;
+            ended(t, &id, &dir, "createRuntime")
+        },
+    )
+    .rows(&["hooks.poststop"]),
+    Case::new("hooks/failure-tells-of-poststop", "a poststop failure is told as a warning", |t| {
+        let hook = host_hook(t, "x", &["stderr=the-reason", "exit=3"]);
+        let c = t.bundle().ops(&["exit=0"]).hook("poststop", hook).start()?;
+        c.stopped()?;
+        let output = c.delete()?.ok()?;
+        contains("standard error", &output.stderr, "the-reason")?;
+        contains("level", &output.stderr, "warn")
+    })
+    .rows(&["hooks.poststop", "hooks: output"]),
     Case::new("hooks/first-failure-stops", "config.md: later hooks do not run", |t| {
         let bundle = t
             .bundle()
@@ -106,6 +163,23 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["hooks: output"]),
 ];
+
+/// The same bundle with a hook that records the end.
+fn with_poststop<'t>(t: &'t Trial, bundle: Bundle<'t>) -> (Bundle<'t>, String, PathBuf) {
+    let bundle = bundle.hook("poststop", host_hook(t, "poststop", &[]));
+    let (id, dir) = (bundle.id().to_owned(), bundle.dir.clone());
+    (bundle, id, dir)
+}
+
+/// The container is gone, and its poststop hook was called, last.
+fn ended(t: &Trial, id: &str, dir: &Path, kind: &str) -> Check {
+    t.run(&["state", id])?.fails_with("does not exist")?;
+    let list = records(t, dir)?;
+    let last = list.last().ok_or_else(|| format!("no hook was called after {kind} had failed"))?;
+    equal(&format!("last hook after {kind}"), text(last, "/label")?, "poststop")?;
+    equal("its status", text(last, "/state/status")?, "stopped")?;
+    equal("its container", text(last, "/state/id")?, id)
+}
 
 fn fails_create(t: &Trial, kind: &str) -> Check {
     let bundle = t.bundle().ops(&["create=/ran"]).hook(kind, host_hook(t, "x", &["exit=3"]));

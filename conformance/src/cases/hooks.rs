@@ -270,7 +270,7 @@ fn find<'v>(records: &'v [Value], label: &str) -> Check<&'v Value> {
 }
 
 /// The record of one createRuntime hook.
-fn one(t: &Trial, hook: Value) -> Check<Value> {
+pub(super) fn one(t: &Trial, hook: Value) -> Check<Value> {
     let bundle = t.bundle().ops(&["exit=0"]).hook("createRuntime", hook);
     let dir = bundle.dir.clone();
     bundle.run()?.ok()?;

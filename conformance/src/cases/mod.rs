@@ -16,14 +16,16 @@ mod exec;
 mod exit;
 mod filesystems;
 mod hook_failures;
-mod id_maps;
+mod hook_programs;
 mod hooks;
+mod id_maps;
 mod lifecycle;
 mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
 mod nested;
+mod order;
 mod output;
 mod process;
 mod remounts;
@@ -56,6 +58,8 @@ const GROUPS: &[&[Case]] = &[
     seccomp_arguments::CASES,
     hooks::CASES,
     hook_failures::CASES,
+    hook_programs::CASES,
+    order::CASES,
     exec::CASES,
     cgroups::CASES,
     config::CASES,
