@@ -37,6 +37,10 @@ pub(crate) enum Need {
     SubordinateIds,
     /// The program of this name, in PATH.
     Program(&'static str),
+    /// Controllers in cgroup v1 hierarchies.
+    CgroupV1,
+    /// A device that the RDMA controller can limit.
+    RdmaDevice,
     /// User namespaces.
     UserNamespace,
     /// Time namespaces.
@@ -95,6 +99,8 @@ impl Need {
             Self::Program(name) => {
                 (crate::host::find_program(name).is_some(), format!("needs the program {name}"))
             }
+            Self::CgroupV1 => (!host.v2, "needs controllers in cgroup v1 hierarchies".to_owned()),
+            Self::RdmaDevice => (host.rdma_device, "needs an RDMA device".to_owned()),
             Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
             Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),

@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) subordinate: Option<[(u32, u32); 2]>,
     /// Time namespaces exist.
     pub(crate) time_namespace: bool,
+    /// There is an RDMA device.
+    pub(crate) rdma_device: bool,
     /// The static shell is there.
     pub(crate) busybox: bool,
     /// Major and minor version of the kernel.
@@ -47,6 +49,8 @@ impl Host {
             user_namespace: Path::new("/proc/self/ns/user").exists() && user_namespaces_allowed(),
             subordinate: subordinate_ids(),
             time_namespace: Path::new("/proc/self/ns/time").exists(),
+            rdma_device: fs::read_dir("/sys/class/infiniband")
+                .is_ok_and(|mut list| list.next().is_some()),
             busybox: Path::new("/bin/busybox").exists(),
             kernel: kernel(),
             controllers: controllers(root, v2, &dir),

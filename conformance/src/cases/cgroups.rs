@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::control_files::{cgroup_of, files};
 use crate::bundle::Bundle;
 use crate::case::{Case, Need};
-use crate::failure::{Check, broken, ensure};
+use crate::failure::ensure;
 use crate::leftovers::cgroups;
 use crate::trial::Trial;
 use crate::value::{contains, equal, text};
@@ -323,23 +324,4 @@ fn node(t: &Trial) -> Bundle<'_> {
         "/linux/devices/-",
         json!({ "path": "/dev/extra", "type": "c", "major": 10, "minor": 183, "fileMode": 0o666 }),
     )
-}
-
-fn cgroup_of(t: &Trial, id: &str) -> String {
-    format!("{}/{id}", t.host.cgroup_base)
-}
-
-/// Starts the bundle and compares files: name in version 1, name in version 2, a word of it.
-fn files(t: &Trial, bundle: Bundle<'_>, controller: &str, list: &[(&str, &str, &str)]) -> Check {
-    let c = bundle.ops(&["sleep"]).start()?;
-    let dir = t.host.cgroup_dir(controller, &cgroup_of(t, &c.id));
-    for (first, second, wanted) in list {
-        let path = dir.join(if t.host.v2 { second } else { first });
-        let content =
-            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        if !content.split_whitespace().any(|word| word == *wanted) {
-            return broken(format!("{}: {content:?}, wanted {wanted}", path.display()));
-        }
-    }
-    Ok(())
 }

@@ -6,11 +6,17 @@
 
 mod attacks;
 mod binds;
+mod block_io;
 mod capabilities;
+mod cgroup_paths;
 mod cgroups;
 mod concurrency;
 mod config;
+mod control_files;
+mod controllers;
+mod cpu;
 mod descriptors;
+mod device_rules;
 mod devices;
 mod exec;
 mod exit;
@@ -21,6 +27,7 @@ mod hooks;
 mod id_maps;
 mod lifecycle;
 mod limits;
+mod memory;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -62,6 +69,12 @@ const GROUPS: &[&[Case]] = &[
     order::CASES,
     exec::CASES,
     cgroups::CASES,
+    cgroup_paths::CASES,
+    device_rules::CASES,
+    memory::CASES,
+    cpu::CASES,
+    block_io::CASES,
+    controllers::CASES,
     config::CASES,
     concurrency::CASES,
     signals::CASES,

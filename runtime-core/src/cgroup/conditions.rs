@@ -44,6 +44,14 @@ fn only_v1(resources: &Resources) -> Option<(&'static str, &'static str)> {
             memory.is_some_and(|memory| memory.disable_oom_killer == Some(true)),
         ),
         (
+            "memory.useHierarchy",
+            memory.is_some_and(|memory| memory.use_hierarchy == Some(false)),
+        ),
+        (
+            "memory.kernel",
+            memory.is_some_and(|memory| memory.kernel.is_some_and(|limit| limit > 0)),
+        ),
+        (
             "memory.kernelTCP",
             memory.is_some_and(|memory| memory.kernel_tcp.is_some_and(|limit| limit > 0)),
         ),
@@ -78,11 +86,6 @@ pub(super) fn check_usage(resources: &Resources, usage: &dyn Fn() -> Option<Stri
     let Some(memory) = &resources.memory else {
         return Ok(());
     };
-    if memory.kernel.is_some_and(|limit| limit != 0) {
-        log::warn!(
-            "linux.resources.memory.kernel is ignored: kernels since 5.16 have no such limit"
-        );
-    }
     let limit = memory.limit.and_then(|limit| u64::try_from(limit).ok()).filter(|one| *one != 0);
     let (Some(true), Some(limit)) = (memory.check_before_update, limit) else {
         return Ok(());
@@ -125,13 +128,18 @@ mod tests {
         for (text, name) in [
             (r#"{"memory":{"swappiness":0}}"#, "memory.swappiness"),
             (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller"),
+            (r#"{"memory":{"kernel":1}}"#, "memory.kernel"),
+            (r#"{"memory":{"kernelTCP":1}}"#, "memory.kernelTCP"),
+            (r#"{"memory":{"useHierarchy":false}}"#, "memory.useHierarchy"),
             (r#"{"network":{"classID":1}}"#, "network.classID"),
             (r#"{"cpu":{"realtimeRuntime":5}}"#, "cpu.realtimeRuntime"),
         ] {
             assert_eq!(field(text, Version::V2), Some(format!("linux.resources.{name}")));
             assert_eq!(field(text, Version::V1), None);
         }
-        assert_eq!(field(r#"{"memory":{"disableOOMKiller":false}}"#, Version::V2), None);
+        let harmless = r#"{"memory":{"disableOOMKiller":false,"kernel":-1,"kernelTCP":-1,
+            "useHierarchy":true}}"#;
+        assert_eq!(field(harmless, Version::V2), None);
     }
 
     #[test]

@@ -96,10 +96,10 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When the process is gone or elsewhere.
     fn clone_fd_of(&self, pid: i32) -> Result<Option<OwnedFd>>;
 
-    /// Gives the cgroup to the user and the group that the container's root is outside, so that it
+    /// Gives the cgroup to the user and the group, as outside, of the container's process, so that it
     /// can make cgroups of its own (runtime-spec, "Cgroup ownership"); only for a cgroup v2 host, a
-    /// user namespace, a cgroup namespace and a writable cgroup mount. Nothing is given on v1, where
-    /// it would not be safe.
+    /// cgroup namespace and a writable cgroup mount. Nothing is given on v1, where it would not be
+    /// safe.
     ///
     /// # Errors
     /// When the kernel refuses.

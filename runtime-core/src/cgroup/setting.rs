@@ -97,6 +97,7 @@ fn hint(setting: &Setting, tree: &Tree, directory: &str, errno: Errno) -> Option
         Errno::EACCES | Errno::EPERM => {
             "the cgroup is not delegated to this user, or its parent allows less".to_owned()
         }
+        Errno::EOPNOTSUPP => "this kernel, or the device's scheduler, has no such limit".to_owned(),
         Errno::ENODEV => "there is no such device on this host".to_owned(),
         Errno::EINVAL | Errno::ERANGE => {
             "the kernel does not accept this value beside the other values and the parent's limits"

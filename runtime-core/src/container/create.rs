@@ -93,6 +93,9 @@ impl Creation {
         // From here on whatever is in it is the container's, and a deletion may kill it.
         self.journal.append(&Entry::Cgroup(manager.record().clone()))?;
         manager.apply(&resources)?;
+        if let Some((user, group)) = plan.cgroup_owner {
+            manager.delegate(user, group)?;
+        }
         Ok(idle)
     }
 
@@ -379,12 +382,7 @@ pub(super) fn spawn(
 }
 
 /// What later commands need to know.
-fn record(
-    creation: &Creation,
-    plan: Plan,
-    bundle: &Bundle,
-    served: &Served,
-) -> Record {
+fn record(creation: &Creation, plan: Plan, bundle: &Bundle, served: &Served) -> Record {
     let spec = bundle.spec();
     Record {
         version: VERSION,

@@ -7,7 +7,9 @@ use super::mounts::{self, RootTree, Setting};
 use super::namespaces::{Namespaces, flag};
 use super::payload::{Joining, Payload};
 use super::scheduling::{self, Moment};
-use super::{IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, devices, mount_options};
+use super::{
+    IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, cgroup_owner, devices, mount_options,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{CREATOR, Gate, List, Slot, Step};
@@ -68,6 +70,7 @@ impl Plan {
             plan.joined_maps.clone_from(&parts.namespaces.joined_maps);
             plan.shares_mounts = parts.namespaces.is_joined(NamespaceKind::Mount);
             plan.cgroups_path.clone_from(&linux.cgroups_path);
+            plan.cgroup_owner = cgroup_owner::owner(spec, process, &parts.namespaces, host);
             plan.resources.clone_from(&linux.resources);
             plan.personality.clone_from(&linux.personality);
             plan.memory_policy.clone_from(&linux.memory_policy);
@@ -151,6 +154,7 @@ impl Plan {
             oom_score_adj: None,
             rlimits: Vec::new(),
             cgroups_path: None,
+            cgroup_owner: None,
             resources: None,
             seccomp: None,
             hooks: Default::default(),

@@ -70,6 +70,9 @@ impl Plan {
         if let Some(path) = &self.cgroups_path {
             settings.push(("cgroup", path.clone()));
         }
+        if let Some((user, group)) = self.cgroup_owner {
+            settings.push(("cgroup owner", format!("{user}:{group}")));
+        }
         if let Some(resources) = &self.resources {
             settings.push(("limits", serde_json::to_string(resources).unwrap_or_default()));
         }
@@ -159,6 +162,9 @@ impl Serialize for Plan {
         }
         map.serialize_entry("privileged", &self.privileged)?;
         map.serialize_entry("cgroupsPath", &self.cgroups_path)?;
+        if let Some(owner) = self.cgroup_owner {
+            map.serialize_entry("cgroupOwner", &owner)?;
+        }
         map.serialize_entry("resources", &self.resources)?;
         map.serialize_entry("oomScoreAdj", &self.oom_score_adj)?;
         map.serialize_entry("seccomp", &self.seccomp)?;

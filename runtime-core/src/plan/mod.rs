@@ -13,6 +13,7 @@ use crate::spec::{
 };
 
 mod cgroup_mount;
+mod cgroup_owner;
 mod compile;
 mod describe;
 mod devices;
@@ -92,6 +93,8 @@ pub struct Plan {
     pub(crate) rlimits: Vec<Rlimit>,
     /// `linux.cgroupsPath`.
     pub(crate) cgroups_path: Option<String>,
+    /// The user and the group that the container's cgroup is given to.
+    pub(crate) cgroup_owner: Option<(u32, u32)>,
     /// `linux.resources`.
     pub(crate) resources: Option<Resources>,
     /// The profile to compile while the init program mounts.

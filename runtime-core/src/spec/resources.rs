@@ -45,9 +45,9 @@ object! {
         pub reservation: Option<i64> = "reservation",
         /// The limit on memory and swap together.
         pub swap: Option<i64> = "swap",
-        /// The limit on kernel memory; deprecated, kernels since 5.16 have none.
+        /// The limit on kernel memory (cgroup v1 only); deprecated, kernels since 5.16 refuse it.
         pub kernel: Option<i64> = "kernel",
-        /// The limit on TCP buffers; deprecated.
+        /// The limit on TCP buffers (cgroup v1 only); deprecated.
         pub kernel_tcp: Option<i64> = "kernelTCP",
         /// How readily the kernel swaps, 0 to 100 (cgroup v1 only).
         pub swappiness: Option<u64> = "swappiness",

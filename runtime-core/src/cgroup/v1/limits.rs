@@ -46,6 +46,11 @@ fn memory(memory: &Memory, list: &mut Vec<Setting>) {
     // Memory and swap together cannot stay limited when memory is not.
     let swap = set(memory.swap).or(limit.filter(|limit| *limit == -1));
     let no_swap = if swap == Some(-1) { Absent::Skip } else { Absent::Fail };
+    let hierarchy = memory.use_hierarchy.map(i64::from);
+    // A kernel without the file does what 1 asks for.
+    let always = if hierarchy == Some(1) { Absent::Skip } else { Absent::Fail };
+    let field = "linux.resources.memory.useHierarchy";
+    push("memory.use_hierarchy", hierarchy, field, always);
     push("memory.limit_in_bytes", limit, "linux.resources.memory.limit", Absent::Fail);
     push("memory.memsw.limit_in_bytes", swap, "linux.resources.memory.swap", no_swap);
     let reservation = set(memory.reservation);
@@ -55,8 +60,12 @@ fn memory(memory: &Memory, list: &mut Vec<Setting>) {
         "linux.resources.memory.reservation",
         Absent::Fail,
     );
+    // Kernels since 5.16 refuse every limit on kernel memory, so "none" holds there.
+    let kernel = set(memory.kernel).filter(|limit| *limit > 0);
+    push("memory.kmem.limit_in_bytes", kernel, "linux.resources.memory.kernel", Absent::Fail);
     let tcp = set(memory.kernel_tcp);
-    push("memory.kmem.tcp.limit_in_bytes", tcp, "linux.resources.memory.kernelTCP", Absent::Fail);
+    let no_tcp = if tcp == Some(-1) { Absent::Skip } else { Absent::Fail };
+    push("memory.kmem.tcp.limit_in_bytes", tcp, "linux.resources.memory.kernelTCP", no_tcp);
     if let Some(swappiness) = memory.swappiness {
         let field = "linux.resources.memory.swappiness";
         list.push(Setting::new("memory", "memory.swappiness", swappiness, field));
@@ -171,6 +180,19 @@ mod tests {
         assert_eq!(
             written(r#"{"memory":{"limit":-1}}"#),
             ["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"]
+        );
+        assert_eq!(
+            written(r#"{"memory":{"limit":10,"kernel":8,"kernelTCP":4,"useHierarchy":true}}"#),
+            [
+                "memory.use_hierarchy=1",
+                "memory.limit_in_bytes=10",
+                "memory.kmem.limit_in_bytes=8",
+                "memory.kmem.tcp.limit_in_bytes=4"
+            ]
+        );
+        assert_eq!(
+            written(r#"{"memory":{"kernel":-1,"useHierarchy":false}}"#),
+            ["memory.use_hierarchy=0"]
         );
     }
 

@@ -81,6 +81,7 @@ impl Hierarchies {
         self.check(resources)?;
         let (settings, in_unified) = self.settings(resources);
         write_all(&self.tree, &settings, &|setting| self.directory_for(setting))?;
+        self.check_kernel_memory(resources)?;
         if let (Some(unified), false) = (&self.unified, in_unified.is_empty()) {
             unified.enable(&self.tree, &in_unified, &[])?;
             write_all(&self.tree, &in_unified, &|_| Ok(unified.directory.clone()))?;
@@ -94,6 +95,7 @@ impl Hierarchies {
         resources: &Resources,
         huge_pages: &[Setting],
     ) -> Result<Vec<Previous>> {
+        self.check_kernel_memory(resources)?;
         let mut before = Vec::new();
         if let (Some(unified), false) = (&self.unified, huge_pages.is_empty()) {
             unified.enable(&self.tree, huge_pages, &[])?;
@@ -104,6 +106,25 @@ impl Hierarchies {
                 .inspect_err(|_reported| restore(&self.tree, &before))?;
         }
         Ok(before)
+    }
+
+    /// Kernels since 5.16 have no limit on kernel memory, and those since 6.2 take one that is written
+    /// without holding it.
+    fn check_kernel_memory(&self, resources: &Resources) -> Result<()> {
+        let asked = resources.memory.as_ref().and_then(|memory| memory.kernel);
+        let Some(asked) = asked.filter(|limit| *limit > 0) else {
+            return Ok(());
+        };
+        let held = self.place("memory").and_then(|place| {
+            let text = self.tree.read(&place.directory(), "memory.kmem.limit_in_bytes").ok()?;
+            text.trim_end().parse::<i64>().ok()
+        });
+        if held.is_some_and(|held| held <= asked) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "this kernel cannot limit kernel memory")
+            .with_field("linux.resources.memory.kernel")
+            .with_hint("memory.limit counts kernel memory as well"))
     }
 
     fn freezer(&self) -> Result<String> {

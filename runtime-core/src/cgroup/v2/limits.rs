@@ -125,9 +125,10 @@ fn block_io(io: &BlockIo, list: &mut Vec<Setting>) {
     }
     for (index, device) in io.weight_device.iter().enumerate() {
         if let Some(weight) = device.weight {
-            let value = format!("{}:{} {weight}", device.major, device.minor);
+            let line = |weight: u32| format!("{}:{} {weight}", device.major, device.minor);
             let field = format!("{path}.weightDevice[{index}]");
-            list.push(Setting::new("io", "io.bfq.weight", value, field));
+            let cost = Absent::Instead("io.weight", line(weight::from_block_io(weight)));
+            list.push(Setting::new("io", "io.bfq.weight", line(weight.into()), field).or(cost));
         }
     }
     let mut throttle = |key: &str, devices: &[ThrottleDevice], name: &str| {
