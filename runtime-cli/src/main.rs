@@ -6,10 +6,12 @@
 mod allocator;
 mod args;
 mod commands;
+mod duration;
 mod failure;
 mod foreground;
 mod log;
 mod output;
+mod prometheus;
 mod root;
 mod signals;
 mod size;

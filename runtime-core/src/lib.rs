@@ -51,6 +51,7 @@ pub mod spec;
 mod state;
 mod sys;
 
+pub use cgroup::{OomWatch, stats};
 pub use container::{
     Bundle, CgroupDriver, ConsoleTarget, Container, CreateOptions, ExecOptions, ExecProcess,
     ExitStatus, KillTarget, Listed, Runtime, Signal, State, Status, Stdio,

@@ -16,6 +16,7 @@ pub(crate) enum Verb {
     Pause,
     Resume,
     Update,
+    Events,
     Features,
     Explain,
 }
@@ -144,12 +145,12 @@ const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
-    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, SPEC, FEATURES,
-    EXPLAIN,
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, EVENTS, SPEC,
+    FEATURES, EXPLAIN,
 ];
 
 /// Commands of runc that do not exist yet.
-pub(crate) const MISSING: [&str; 3] = ["checkpoint", "events", "restore"];
+pub(crate) const MISSING: [&str; 2] = ["checkpoint", "restore"];
 
 const CREATE: Command = Command {
     flags: &[
@@ -310,6 +311,22 @@ const UPDATE: Command = Command {
     ],
     details: "What is not given stays as it is. When one limit cannot be held, none is changed.",
     ..Command::new(Verb::Update, "update", "change the limits of a container")
+};
+
+const EVENTS: Command = Command {
+    flags: &[
+        Flag::switch("stats", "write the statistics once"),
+        Flag::value("interval", "TIME", "time between statistics, such as 250ms (default 5s)"),
+        Flag::value(
+            "format",
+            "FORMAT",
+            "json (default), or prometheus: the statistics once, as metrics",
+        ),
+        HELP,
+    ],
+    details: "Each line is a JSON object: statistics, or that a process was killed because memory ran \
+              out. The command ends with the container.",
+    ..Command::new(Verb::Events, "events", "watch what a container uses")
 };
 
 const FEATURES: Command = Command {

@@ -3,6 +3,7 @@
 mod create;
 mod creation;
 mod delete;
+mod events;
 mod exec;
 mod explain;
 mod features;
@@ -40,6 +41,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Pause => pause::run(globals, matches),
         Verb::Resume => resume::run(globals, matches),
         Verb::Update => update::run(globals, matches),
+        Verb::Events => events::run(globals, matches),
         Verb::Features => features::run(),
         Verb::Explain => explain::run(globals, matches),
     };

@@ -5,7 +5,9 @@ use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use super::oom::OomWatch;
 use super::record::Record;
+use super::stats::Stats;
 use crate::error::Result;
 use crate::spec::resources::Resources;
 
@@ -110,6 +112,18 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the kernel refuses.
     fn processes(&self) -> Result<Vec<i32>>;
+
+    /// What the container uses.
+    ///
+    /// # Errors
+    /// When the kernel refuses; what it does not account for is no error.
+    fn stats(&self) -> Result<Stats>;
+
+    /// A watch for out-of-memory kills.
+    ///
+    /// # Errors
+    /// When there is no memory controller, or the cgroup is gone.
+    fn oom_watch(&self) -> Result<OomWatch>;
 
     /// Sends SIGKILL to every process in the cgroup and below, so that none can escape by forking;
     /// frozen ones are thawed to die. Does not wait for their end. A cgroup that is gone is fine.

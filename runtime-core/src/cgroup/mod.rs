@@ -18,11 +18,13 @@ mod layout;
 mod limits;
 mod manager;
 mod mountinfo;
+mod oom;
 mod path;
 mod record;
 mod removal;
 mod setting;
 mod signal;
+pub mod stats;
 mod support;
 mod systemd;
 mod tree;
@@ -33,7 +35,9 @@ mod weight;
 
 pub use layout::{Layout, MountPoint};
 pub use manager::{Entrances, Entry, Leftover, Manager};
+pub use oom::OomWatch;
 pub use record::{Record, Version};
+pub use stats::Stats;
 pub use support::{unsupported, without};
 pub use systemd::Occupant;
 

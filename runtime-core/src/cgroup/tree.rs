@@ -66,6 +66,12 @@ impl Tree {
         openat(&self.base, &*format!("{directory}/{file}"), WRITE, Mode::empty())
     }
 
+    /// Opens a control file to be read more than once.
+    pub(super) fn readable(&self, directory: &str, file: &str) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        openat(&self.base, &*format!("{directory}/{file}"), flags, Mode::empty())
+    }
+
     pub(super) fn read(&self, directory: &str, file: &str) -> nix::Result<String> {
         read_file(self.base.as_fd(), &format!("{directory}/{file}"))
     }

@@ -15,6 +15,7 @@ mod pid_file;
 mod runtime;
 mod signal;
 mod start;
+mod stats;
 mod status;
 mod update;
 mod wait;

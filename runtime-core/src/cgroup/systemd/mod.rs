@@ -23,8 +23,10 @@ pub(super) use unit::Unit;
 
 use super::conditions::is_rootless;
 use super::manager::{Entrances, Entry, Leftover, Manager};
+use super::oom::OomWatch;
 use super::record::{Record, Version};
 use super::setting::Previous;
+use super::stats::Stats;
 use super::{v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
@@ -301,6 +303,14 @@ impl Manager for Scope {
 
     fn processes(&self) -> Result<Vec<i32>> {
         self.files.processes()
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        self.files.stats()
+    }
+
+    fn oom_watch(&self) -> Result<OomWatch> {
+        self.files.oom_watch()
     }
 
     fn kill(&self) -> Result<()> {

@@ -15,9 +15,11 @@ use nix::errno::Errno;
 
 use super::limits::huge_pages;
 use super::manager::{Entrances, Entry, Leftover, Manager};
+use super::oom::OomWatch;
 use super::record::{Place, Record};
 use super::setting::{Previous, Setting, exchange_all, missing_controller, restore, write_all};
 use super::signal::{Killable, kill_all};
+use super::stats::Stats;
 use super::systemd::Adopt;
 use super::tree::Tree;
 use super::unified::Unified;
@@ -248,6 +250,17 @@ impl Manager for Hierarchies {
         self.tree
             .processes(&directory)
             .map_err(|errno| self.failure("list the processes of", &directory, "", errno))
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        super::stats::v1::read(&self.tree, &self.record)
+    }
+
+    fn oom_watch(&self) -> Result<OomWatch> {
+        let place = self.place("memory").ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the cgroup controller \"memory\" is not available")
+        })?;
+        OomWatch::notified(&self.tree, &place.directory())
     }
 
     fn kill(&self) -> Result<()> {

@@ -12,9 +12,11 @@ use nix::errno::Errno;
 
 use super::conditions::{self, is_rootless};
 use super::manager::{Entrances, Entry, Leftover, Manager};
+use super::oom::OomWatch;
 use super::record::{Place, Record, Version};
 use super::setting::{Previous, Setting, exchange_all, restore, write_all};
 use super::signal::{Killable, kill_all};
+use super::stats::Stats;
 use super::systemd::Adopt;
 use super::tree::Tree;
 use super::unified::Unified;
@@ -262,6 +264,14 @@ impl Manager for Single {
         self.tree
             .processes(&unified.directory)
             .map_err(|errno| self.failure("list the processes of", &unified.directory, errno))
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        super::stats::v2::read(&self.tree, &self.own()?.directory)
+    }
+
+    fn oom_watch(&self) -> Result<OomWatch> {
+        OomWatch::polled(&self.tree, &self.own()?.directory)
     }
 
     fn kill(&self) -> Result<()> {

@@ -1,0 +1,38 @@
+//! What a container uses, and what happens to it.
+
+use super::{Container, Status};
+use crate::cgroup::{OomWatch, Stats};
+use crate::error::Result;
+
+impl Container {
+    /// The statistics of its cgroup.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) (`container not running`) when it is
+    /// stopped or has no cgroup; a file that cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        self.accountable()?;
+        self.cgroup()?.stats()
+    }
+
+    /// A watch for its out-of-memory kills, a descriptor to poll. It outlives this handle.
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats), or when there is no memory controller.
+    pub fn oom_watch(&self) -> Result<OomWatch> {
+        self.accountable()?;
+        self.cgroup()?.oom_watch()
+    }
+
+    fn accountable(&self) -> Result<()> {
+        let record = self.record()?;
+        match self.status()? {
+            Status::Created | Status::Running | Status::Paused => {}
+            _ => return Err(self.not_running()),
+        }
+        if record.cgroup.is_empty() {
+            return Err(self.wrong_status("a container without a cgroup has no statistics"));
+        }
+        Ok(())
+    }
+}
