@@ -28,7 +28,7 @@ pub(in crate::cgroup) fn read(tree: &Tree, directory: &str) -> Result<Stats> {
         blkio: block_io(&files)?,
         hugetlb: huge_pages(&files)?,
         rdma,
-        misc: misc(&files)?,
+        misc: scalar_resources(&files)?,
     })
 }
 
@@ -130,7 +130,7 @@ fn huge_pages(files: &Files<'_>) -> Result<BTreeMap<String, Usage>> {
     Ok(sizes)
 }
 
-fn misc(files: &Files<'_>) -> Result<BTreeMap<String, Usage>> {
+fn scalar_resources(files: &Files<'_>) -> Result<BTreeMap<String, Usage>> {
     let limits = files.flat("misc.max")?;
     let peaks = files.flat("misc.peak")?;
     let events = files.flat("misc.events")?;
