@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::libc::SIGWINCH;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::notify::Notify;
 use crate::signals::Signals;
 use crate::terminal::Relay;
 
@@ -30,13 +31,16 @@ pub(crate) trait Program {
 pub(crate) fn attend(
     program: &dyn Program,
     signals: &Signals,
-    mut relay: Option<Relay>,
+    (mut relay, notify): (Option<Relay>, Option<&Notify>),
 ) -> Result<u8, Error> {
     if let Some(pidfd) = program.pidfd() {
-        while !turn(program, pidfd, signals, relay.as_mut())? {}
+        while !turn(program, pidfd, signals, (relay.as_mut(), notify))? {}
     }
     if let Some(relay) = &mut relay {
         relay.drain();
+    }
+    if let Some(notify) = notify {
+        notify.forward();
     }
     let status = program.wait()?.code();
     // An exit status has eight bits.
@@ -48,7 +52,7 @@ fn turn(
     program: &dyn Program,
     pidfd: BorrowedFd<'_>,
     signals: &Signals,
-    mut relay: Option<&mut Relay>,
+    (mut relay, notify): (Option<&mut Relay>, Option<&Notify>),
 ) -> Result<bool, Error> {
     let (input, output) = (stdin(), stdout());
     let interests = match &relay {
@@ -64,12 +68,16 @@ fn turn(
         PollFd::new(signals.fd(), PollFlags::POLLIN),
         in_interest.unwrap_or_else(idle),
         out_interest.unwrap_or_else(idle),
+        notify.map_or_else(idle, |notify| PollFd::new(notify.fd(), PollFlags::POLLIN)),
     ];
     match poll(&mut fds, PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(Error::system("wait for the program", errno as i32)),
     }
-    let [ended, signal, input, output] = fds.map(|fd| fd.any().unwrap_or(true));
+    let [ended, signal, input, output, message] = fds.map(|fd| fd.any().unwrap_or(true));
+    if let Some(notify) = notify.filter(|_| message) {
+        notify.forward();
+    }
     if signal {
         while let Some(number) = signals.next() {
             match &relay {

@@ -150,7 +150,6 @@ pub const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 pub const SECCOMP_SET_MODE_FILTER: u32 = 1;
 pub const SECCOMP_FILTER_FLAG_NEW_LISTENER: u32 = 8;
-pub const IOPRIO_WHO_PROCESS: u32 = 1;
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
 pub const KEYCTL_SETPERM: u32 = 5;
 /// What a new session keyring permits (all to its possessor, view and read to its user), and
@@ -306,21 +305,6 @@ pub struct InterfaceFlags {
     pub name: [u8; 16],
     pub flags: u16,
     pub rest: [u8; 22],
-}
-
-/// `struct sched_attr`, second version.
-#[repr(C)]
-#[derive(Default)]
-pub struct SchedulingAttributes {
-    pub size: u32,
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
-    pub utilization: [u32; 2],
 }
 
 /// `struct winsize`.

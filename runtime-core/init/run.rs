@@ -1,6 +1,6 @@
 //! Goes through the steps.
 
-use crate::abi::{self, EINVAL, MountAttr, SchedulingAttributes};
+use crate::abi::{self, EINVAL, MountAttr};
 use crate::attach::Attachment;
 use crate::device::Node;
 use crate::hook::Hook;
@@ -139,20 +139,6 @@ impl Init {
     fn scheduling_step(&mut self, step: &Step<'static>) -> Result {
         match *step {
             Step::Personality { domain } => scheduling::personality(domain),
-            Step::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
-                scheduling::schedule(&SchedulingAttributes {
-                    size: 56,
-                    policy,
-                    flags,
-                    nice,
-                    priority,
-                    runtime,
-                    deadline,
-                    period,
-                    utilization: [0; 2],
-                })
-            }
-            Step::IoPriority { priority } => scheduling::io_priority(priority),
             Step::MemoryPolicy { mode, nodes } => scheduling::memory_policy(mode, nodes),
             Step::Affinity { processors } => scheduling::affinity(processors),
             _ => self.capability_step(step),

@@ -1,6 +1,5 @@
-//! How the kernel treats the process: execution domain, scheduling, memory policy.
+//! How the kernel treats the process: execution domain, memory policy, processors.
 
-use crate::abi::SchedulingAttributes;
 use crate::program::Op;
 use crate::report::{Attempt as _, Result};
 use crate::sys;
@@ -8,15 +7,6 @@ use crate::sys;
 /// The execution domain.
 pub fn personality(domain: u32) -> Result {
     sys::personality(domain).during(Op::Personality).map(|_| ())
-}
-
-pub fn schedule(attributes: &SchedulingAttributes) -> Result {
-    sys::set_scheduling(attributes).during(Op::Scheduler).map(|_| ())
-}
-
-/// Class and level of block I/O.
-pub fn io_priority(priority: u32) -> Result {
-    sys::set_io_priority(priority).during(Op::IoPriority).map(|_| ())
 }
 
 pub fn memory_policy(mode: u32, nodes: &[u8]) -> Result {

@@ -168,7 +168,7 @@ fn linux() -> LinuxFeatures {
         seccomp: seccomp(),
         apparmor: YES,
         // Without linux.mountLabel it is half of it.
-        selinux: NO,
+        selinux: YES,
         intel_rdt: NO,
         mount_extensions: MountExtensions { idmap: YES },
         net_devices: NO,

@@ -149,6 +149,9 @@ impl Host {
         if user.is_none() && !host.is_privileged() {
             host.subordinate = Subordinate::read();
         }
+        if spec.linux.mount_label.is_some() {
+            host.labels = read_labels();
+        }
         if spec
             .mounts
             .iter()

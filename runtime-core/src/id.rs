@@ -18,6 +18,11 @@ impl ContainerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the container's session keyring, as runc has it.
+    pub(crate) fn keyring(&self) -> String {
+        format!("_ses.{}", self.0)
+    }
 }
 
 impl FromStr for ContainerId {

@@ -9,6 +9,7 @@ use coracle::{Bundle, ConsoleTarget, CreateOptions, Error, ErrorKind};
 use super::unsupported;
 use crate::args::{Globals, Matches};
 use crate::failure::Failure;
+use crate::notify;
 
 /// Loads the bundle that the options name, and passes its warnings on.
 ///
@@ -47,6 +48,7 @@ pub(super) fn options(
     options.preserve_fds = preserve_fds(matches, options.listen_fds)?;
     options.no_pivot = matches.switch("no-pivot");
     options.cgroup_driver = globals.cgroup_driver;
+    options.notify = notify::is_wanted();
     options.no_new_keyring = matches.switch("no-new-keyring");
     Ok(options)
 }

@@ -30,7 +30,7 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         return Ok(0);
     };
     let relay = running.take_console().map(Relay::new).transpose()?;
-    Ok(foreground::attend(&running, &signals, relay)?)
+    Ok(foreground::attend(&running, &signals, (relay, None))?)
 }
 
 fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOptions, Failure> {

@@ -8,6 +8,7 @@ use super::{creation, id};
 use crate::args::{Globals, Matches};
 use crate::failure::Failure;
 use crate::foreground::{self, Program};
+use crate::notify::Notify;
 use crate::root;
 use crate::signals::Signals;
 use crate::terminal::Relay;
@@ -37,10 +38,14 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
 fn start(mut container: Container, signals: Option<&Signals>) -> Result<u8, Error> {
     // Before the start, so that the program finds its terminal in the right size.
     let relay = container.take_console().map(Relay::new).transpose()?;
+    let notify = Notify::open(&container)?;
     container.start()?;
-    match signals {
-        Some(signals) => foreground::attend(&container, signals, relay),
-        None => Ok(0),
+    match (signals, notify) {
+        (Some(signals), notify) => {
+            foreground::attend(&container, signals, (relay, notify.as_ref()))
+        }
+        (None, Some(notify)) => notify.await_ready(&container).map(|()| 0),
+        (None, None) => Ok(0),
     }
 }
 

@@ -3,8 +3,14 @@
 use super::container;
 use crate::args::{Globals, Matches};
 use crate::failure::Failure;
+use crate::notify::Notify;
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
-    container(globals, matches)?.start()?;
-    Ok(())
+    let container = container(globals, matches)?;
+    let notify = Notify::open(&container)?;
+    container.start()?;
+    match notify {
+        Some(notify) => Ok(notify.await_ready(&container)?),
+        None => Ok(()),
+    }
 }

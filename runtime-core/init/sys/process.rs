@@ -187,16 +187,6 @@ pub fn personality(domain: u32) -> Result<usize> {
     call!(PERSONALITY, domain)
 }
 
-/// Sets policy and parameters of this process; the kernel reads as much as `size` says.
-pub fn set_scheduling(attributes: &abi::SchedulingAttributes) -> Result<usize> {
-    let attributes: *const abi::SchedulingAttributes = attributes;
-    call!(SCHED_SETATTR, 0u32, attributes, 0u32)
-}
-
-pub fn set_io_priority(priority: u32) -> Result<usize> {
-    call!(IOPRIO_SET, abi::IOPRIO_WHO_PROCESS, 0u32, priority)
-}
-
 /// The nodes are the bits of whole words, of which the kernel reads one less than it is told.
 pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<usize> {
     if nodes.is_empty() {

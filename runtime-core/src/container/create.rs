@@ -32,6 +32,8 @@ struct Creation {
     process: Option<Process>,
     /// Whether it has come to the hooks: those that follow the deletion are due then.
     hooked: bool,
+    /// Whether the container gets a session keyring of its own.
+    keyring: bool,
     committed: bool,
 }
 
@@ -56,6 +58,7 @@ impl Creation {
                 cgroup: None,
                 process: None,
                 hooked: false,
+                keyring: false,
                 committed: false,
             }),
             Err(error) => {
@@ -273,6 +276,10 @@ pub(super) fn create(
     let mut console = Console::connect(&options.console, plan.terminal)?;
     launch::check_kept(plan.keep_fds)?;
     let mut creation = Creation::begin(runtime.root(), id, bundle)?;
+    creation.keyring = !options.no_new_keyring;
+    if options.notify {
+        creation.directory.make_notify_directory()?;
+    }
     let annotations = &bundle.spec().annotations;
     let made = creation
         .join_cgroup(runtime, &plan, annotations, options.cgroup_driver)
@@ -400,6 +407,7 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, served: &Served) -> 
         process: plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy,
+        keyring: creation.keyring,
         hooks: plan.hooks,
         filter: served.filter.is_some(),
         agent: served.agent.clone(),

@@ -168,6 +168,7 @@ impl Container {
         if record.filter && filter.is_none() {
             return Err(self.wrong_status("the recorded seccomp filter is missing"));
         }
+        let keyring = record.keyring.then(|| self.id.keyring());
         let joined = plan::Container {
             namespaces: record.namespaces,
             shares_mounts: record.shares_mounts,
@@ -175,6 +176,7 @@ impl Container {
             filter: filter.is_some(),
             personality: record.personality.as_ref(),
             memory_policy: record.memory_policy.as_ref(),
+            keyring: keyring.as_deref(),
             listen_fds: options.listen_fds,
             preserve_fds: options.preserve_fds,
         };

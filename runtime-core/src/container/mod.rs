@@ -7,6 +7,7 @@ mod exec;
 mod kill;
 mod list;
 mod load;
+mod notify;
 #[cfg(feature = "oci-spec")]
 mod oci;
 mod options;

@@ -24,6 +24,10 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Give the payload a socket for messages to a service manager (sd_notify(3)), and `NOTIFY_SOCKET`
+    /// in its environment; [`Container::bind_notify_socket`](crate::Container::bind_notify_socket) takes
+    /// the other end.
+    pub notify: bool,
     /// The payload's standard input, output and error.
     pub stdio: Stdio,
     /// Who makes the container's cgroup.

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::Image;
 use crate::plan::{Plan, PlanOptions};
+use crate::state::NOTIFY_DIRECTORY;
 
 /// A state root: the directory that has one directory for each container.
 ///
@@ -94,6 +95,8 @@ impl Runtime {
         choices.no_new_keyring = options.no_new_keyring;
         choices.listen_fds = options.listen_fds;
         choices.preserve_fds = options.preserve_fds;
+        choices.notify_directory =
+            options.notify.then(|| self.root.join(id.as_str()).join(NOTIFY_DIRECTORY));
         Plan::compile(bundle.spec(), host, &choices)
     }
 

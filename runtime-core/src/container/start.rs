@@ -10,7 +10,7 @@ use nix::sys::socket::{
 use super::{Container, Status, delete};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
-use crate::launch::{KILLED, Message, explain_start};
+use crate::launch::{self, KILLED, Message, explain_start};
 use crate::program::{REPORT_TEXT, Report};
 use crate::seccomp::{Address, Agent};
 use crate::state::{Directory, Journal, Record, START_SOCKET};
@@ -126,6 +126,11 @@ impl Container {
                     // If it has ended meanwhile, the end of the connection will tell.
                     let _ended = send(connection.as_raw_fd(), b"g", go);
                 }
+                Some(message) if message.report.tag == Report::GATE => {
+                    pass_scheduled(record)?;
+                    send(connection.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL)
+                        .attempt("send to the init program")?;
+                }
                 Some(message) => {
                     let hooks = &record.hooks.start_container;
                     return Err(explain_start(record.process.as_ref(), hooks, &message));
@@ -157,5 +162,14 @@ impl Container {
                 let _killed = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
         })
+    }
+}
+
+/// Sets a policy that forbids forks, after the startContainer hooks. The init program waits meanwhile,
+/// so that its pid is its own.
+fn pass_scheduled(record: &Record) -> Result<()> {
+    match (&record.process, record.init.open()) {
+        (Some(process), Some(_alive)) => launch::schedule(record.init.pid, process),
+        _ => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn explain(plan: &Plan, message: &Message) -> Error {
         }
         (op, Step::Execute { args, .. }) if op == Op::Execute as u32 => {
             let name = args.iter().next().map(|name| name.to_string_lossy().into_owned());
-            return executable(&name.unwrap_or_default(), report.errno);
+            return execution(&name.unwrap_or_default(), report.errno);
         }
         (op, Step::RunHook { path, timeout_ms, .. }) => {
             let how = hook_end(op, &report, timeout_ms);
@@ -40,7 +40,13 @@ pub(crate) fn explain(plan: &Plan, message: &Message) -> Error {
         (_, Step::Join { .. } | Step::Unshare { .. }) => {
             namespace_refusal(general(plan, message, index, &step), &step)
         }
-        _ => mount_refusal(general(plan, message, index, &step), &step, report.op),
+        _ => {
+            let error = general(plan, message, index, &step);
+            match hint(&step, report.errno) {
+                Some(hint) => error.with_hint(hint),
+                None => mount_refusal(error, &step, report.op),
+            }
+        }
     };
     origin.blame(error)
 }
@@ -109,7 +115,7 @@ pub(crate) fn explain_start(process: Option<&Process>, hooks: &[Hook], message: 
     let report = message.report;
     if report.op == Op::Execute as u32 {
         let name = process.and_then(|process| process.args.first());
-        return executable(name.map_or("", String::as_str), report.errno);
+        return execution(name.map_or("", String::as_str), report.errno);
     }
     if report.op == Op::Hook as u32 || report.op == Op::HookTimeout as u32 {
         return start_hook(hooks, message);
@@ -172,6 +178,39 @@ fn executable(name: &str, errno: i32) -> Error {
     };
     let message = format!("exec: {name:?}: {why}");
     Error::new(ErrorKind::Executable, message).with_field("process.args")
+}
+
+/// A program that was found and cannot be executed, as when its interpreter is missing.
+fn execution(name: &str, errno: i32) -> Error {
+    let message = format!("exec {name:?}: {}", crate::error::errno_text(errno));
+    let error = Error::new(ErrorKind::Executable, message).with_field("process.args");
+    match errno {
+        libc::ENOENT => error.with_hint("the program or its interpreter is missing"),
+        libc::ENOEXEC => error.with_hint("neither a program of this machine nor a script with #!"),
+        _ => error,
+    }
+}
+
+/// What the kernel's answer means for the steps of the process.
+fn hint(step: &Step<'_>, errno: i32) -> Option<&'static str> {
+    Some(match (step, errno) {
+        (Step::User { .. }, libc::EINVAL) => "the id is not mapped in the user namespace",
+        (Step::User { .. }, libc::EPERM) => "the user namespace denies setgroups, or the group",
+        (Step::ExecLabel { attribute, .. }, libc::ENOENT) if *attribute != c"exec" => {
+            "no such profile is loaded"
+        }
+        (Step::ExecLabel { .. }, libc::EINVAL) => "the policy knows no such label",
+        (Step::ExecLabel { .. }, libc::EACCES | libc::EPERM) => "the policy forbids the transition",
+        (Step::MemoryPolicy { .. }, libc::EINVAL) => {
+            "the kernel does not know the mode or a flag, or has none of the nodes"
+        }
+        (Step::MemoryPolicy { .. }, libc::ENOSYS) => "this kernel has no NUMA policies",
+        (Step::Affinity { .. }, libc::EINVAL) => "none of these CPUs can be used",
+        (Step::Rlimit { .. }, libc::EPERM) => {
+            "only CAP_SYS_RESOURCE on the host raises a hard limit"
+        }
+        _ => return None,
+    })
 }
 
 fn hook_end(op: u32, report: &crate::program::Report, timeout_ms: u64) -> String {

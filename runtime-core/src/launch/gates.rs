@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::control::{Control, Message};
 use super::failure::explain;
+use super::scheduling::apply as schedule;
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::idmap;
 use crate::plan::Plan;
@@ -74,6 +75,10 @@ pub(crate) fn serve(
                 gates.mounted(process)?;
                 control.send(b"g")?;
                 send_filter(control, filter.as_deref())?;
+            }
+            Report::GATE if message.report.detail == Gate::Scheduled as u64 => {
+                plan.process.as_ref().map_or(Ok(()), |asked| schedule(process.pid, asked))?;
+                control.send(b"g")?;
             }
             Report::GATE => return Ok(()),
             Report::RESPAWNED => {

@@ -9,6 +9,7 @@ mod gates;
 mod idle;
 mod image;
 mod node;
+mod scheduling;
 mod sources;
 mod user_namespace;
 
@@ -19,6 +20,7 @@ pub(crate) use failure::explain_start;
 pub(crate) use gates::{Gates, KILLED, Process, serve};
 pub(crate) use idle::Idle;
 pub(crate) use image::Image;
+pub(crate) use scheduling::apply as schedule;
 pub(crate) use sources::{Resolver, check_kept, open as open_sources};
 pub(crate) use user_namespace::with_maps as user_namespace;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::draft::{Draft, inner_path, text};
 use super::mount_options::{Change, Options, attribute::RDONLY, propagation_flags};
 use super::mounts::{Action, Attachment, Planned, Setting, attach, copy};
-use super::{Origin, Source, filesystem};
+use super::{Origin, Source, filesystem, labels};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Cgroups;
 use crate::spec::{Mount, NamespaceKind};
@@ -70,7 +70,10 @@ impl View<'_> {
             ..self.options.clone()
         };
         let tmpfs = Mount { source: Some("tmpfs".into()), ..self.mount.clone() };
-        let settings = ("tmpfs", &["mode=755".into()][..], "");
+        let mut data = vec![Cow::Borrowed("mode=755")];
+        let context = labels::mount_context(self.setting.spec, "tmpfs", &self.options.data);
+        data.extend(context.map(Cow::Owned));
+        let settings = ("tmpfs", data.as_slice(), "");
         let make = filesystem::new(&tmpfs, &writable, settings, self.origin)?;
         let top = attach(self.mount, draft.make(), Some(make), self.origin)?;
         let mut planned = vec![self.finish(top)];

@@ -8,7 +8,8 @@ use super::namespaces::{Namespaces, flag};
 use super::payload::{Joining, Payload};
 use super::scheduling::{self, Moment};
 use super::{
-    IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, cgroup_owner, devices, mount_options,
+    IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, cgroup_owner, devices, labels,
+    mount_options, notify,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
@@ -35,6 +36,8 @@ pub(crate) struct Container<'a> {
     pub(crate) personality: Option<&'a Personality>,
     /// Its NUMA memory policy.
     pub(crate) memory_policy: Option<&'a MemoryPolicy>,
+    /// The name of its session keyring, which the process joins.
+    pub(crate) keyring: Option<&'a str>,
     /// How many descriptors from 3 on are sockets for the process.
     pub(crate) listen_fds: u32,
     /// How many more descriptors the process keeps.
@@ -102,7 +105,9 @@ impl Plan {
             user_namespace: has(NamespaceKind::User),
             id_maps: container.id_maps,
             listen_fds: container.listen_fds,
+            notify: false,
             joining: Joining::Running,
+            hooks: false,
             personality: container.personality,
             memory_policy: container.memory_policy,
         };
@@ -124,6 +129,9 @@ impl Plan {
             draft.push(&Step::Respawn {}, Origin::None);
         }
         payload.write_terminal(&mut draft, false);
+        if let Some(name) = container.keyring {
+            labels::write_keyring(name, process, &mut draft)?;
+        }
         payload.write_settings(&mut draft)?;
         payload.write_execution(&mut draft)?;
         Self::assemble(draft, |plan| {
@@ -196,12 +204,16 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn gather(spec: &'a Spec, options: &PlanOptions, draft: &mut Draft<'_>) -> Result<Self> {
+        labels::check_mount_label(spec, draft)?;
         let linux = &spec.linux;
         let namespaces = Namespaces::gather(spec, draft)?;
         let root = RootTree::gather(&options.bundle.join(&spec.root.path), draft)?;
         let setting = Setting { spec, bundle: &options.bundle, namespaces: &namespaces };
         let mut planned = mounts::gather(setting, draft)?;
         planned.extend(devices::gather(setting, draft)?);
+        if let Some(directory) = &options.notify_directory {
+            planned.push(notify::mount(directory, draft)?);
+        }
         let null = if linux.masked_paths.is_empty() {
             None
         } else {
@@ -225,7 +237,9 @@ impl<'a> Parts<'a> {
             user_namespace: self.namespaces.has_user(),
             id_maps: self.namespaces.id_maps.as_ref(),
             listen_fds: options.listen_fds,
+            notify: options.notify_directory.is_some(),
             joining: Joining::First,
+            hooks: !spec.hooks.start_container.is_empty(),
             personality: spec.linux.personality.as_ref(),
             memory_policy: spec.linux.memory_policy.as_ref(),
         };
@@ -243,8 +257,7 @@ impl<'a> Parts<'a> {
         payload.write_terminal(draft, self.namespaces.is_new(NamespaceKind::Mount));
         self.write_inside(spec, draft)?;
         if !options.no_new_keyring {
-            let name = text(format!("_ses.{}", options.id), &Origin::None)?;
-            draft.push(&Step::Keyring { name: &name }, Origin::None);
+            labels::write_keyring(&options.id.keyring(), process, draft)?;
         }
         payload.write_settings(draft)?;
         self.write_start(draft);

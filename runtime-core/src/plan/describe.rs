@@ -7,7 +7,6 @@ use super::mount_options::attribute;
 use crate::program::{CREATOR, Gate, List, Numbers, Slot, Step};
 use crate::spec::{
     CapabilitySet, MemoryPolicyMode, NamespaceKind, PersonalityDomain, RlimitResource,
-    SchedulerPolicy,
 };
 
 /// What a step does, in words: `mount proc at /proc`.
@@ -193,6 +192,9 @@ fn flow(step: &Step<'_>) -> Option<String> {
         Step::Gate { gate } if *gate == Gate::Mounted as u32 => {
             "wait for the runtime's hooks".to_owned()
         }
+        Step::Gate { gate } if *gate == Gate::Scheduled as u32 || *gate == Gate::Hooked as u32 => {
+            "wait until the scheduling is set".to_owned()
+        }
         Step::Gate { gate } => format!("wait at gate {gate}"),
         Step::AwaitStart { peer_uid: CREATOR, .. } => {
             "wait for the start by the user who creates".to_owned()
@@ -321,15 +323,6 @@ fn scheduling(step: &Step<'_>) -> Option<String> {
             let known = PersonalityDomain::ALL.iter();
             let name = known.copied().find(|one| super::scheduling::domain(*one) == *domain);
             format!("set the execution domain to {}", name.map_or("?", PersonalityDomain::name))
-        }
-        Step::Scheduler { policy, nice, .. } => {
-            let known = SchedulerPolicy::ALL.iter();
-            let name = known.copied().find(|one| super::scheduling::policy(*one) == *policy);
-            let name = name.map_or("?", SchedulerPolicy::name);
-            format!("set the scheduling policy to {name}, nice {nice}")
-        }
-        Step::IoPriority { priority } => {
-            format!("set the I/O priority to class {}, level {}", priority >> 13, priority & 7)
         }
         Step::MemoryPolicy { mode, .. } => {
             let known = MemoryPolicyMode::ALL.iter();

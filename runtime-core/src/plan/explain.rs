@@ -79,6 +79,14 @@ impl Plan {
         if let Some(score) = self.oom_score_adj {
             settings.push(("OOM score", score.to_string()));
         }
+        if let Some(process) = &self.process {
+            let json = |value| serde_json::to_string(value).unwrap_or_default();
+            settings.extend(process.scheduler.as_ref().map(|one| ("scheduling", json(one))));
+            let io = process.io_priority.as_ref();
+            settings.extend(io.map(|one| {
+                ("I/O priority", one.class.name().to_owned() + " " + &one.priority.to_string())
+            }));
+        }
         if let Some(profile) = &self.seccomp {
             let action = profile.default_action.map_or("none", |action| action.name());
             let rules = profile.syscalls.len();

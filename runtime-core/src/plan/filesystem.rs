@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use super::Origin;
 use super::draft::{Draft, list, text};
 use super::mount_options::{Options, attribute, propagation_flags};
 use super::mounts::{Attachment, Make, Setting, attach};
+use super::{Origin, labels};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Mount, NamespaceKind, Propagation};
 
@@ -44,7 +44,7 @@ const WITHOUT_DEVICE: [&str; 15] = [
 ];
 
 /// Options that hold a label of SELinux, in quotes if it has commas.
-const LABELS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+pub(super) const LABELS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
 /// The attachment of a new file system, and how events travel that is to be set after it.
 pub(super) fn gather<'o>(
@@ -72,6 +72,7 @@ pub(super) fn gather<'o>(
     if given.attributes() & attribute::RDONLY != 0 && !WITHOUT_DEVICE.contains(&kind) {
         data.push("ro".into());
     }
+    data.extend(labels::mount_context(setting.spec, kind, &data).map(Cow::Owned));
     let mut make = match Data::of(kind, data, draft.host.kernel) {
         Data::Options(data) => new(mount, given, (kind, &data, otherwise), origin)?,
         Data::Text(data) => whole(mount, (kind, &data), origin)?,
@@ -125,7 +126,7 @@ fn whole(mount: &Mount, (kind, options): (&str, &[Cow<'_, str>]), origin: &Origi
             "dirsync" => flags |= libc::MS_DIRSYNC,
             "lazytime" => flags |= libc::MS_LAZYTIME,
             "async" | "nolazytime" | "mand" | "nomand" => {}
-            other => rest.push(other),
+            _ => rest.push(quoted(option)),
         }
     }
     let data = rest.join(",");
@@ -143,6 +144,16 @@ fn whole(mount: &Mount, (kind, options): (&str, &[Cow<'_, str>]), origin: &Origi
         data: text(data, origin)?,
         flags,
     })
+}
+
+/// An option as part of a text: a label with commas in quotes.
+fn quoted(option: &str) -> Cow<'_, str> {
+    match option.split_once('=') {
+        Some((name, value)) if LABELS.contains(&name) && value.contains(',') => {
+            Cow::Owned(format!("{name}=\"{value}\""))
+        }
+        _ => Cow::Borrowed(option),
+    }
 }
 
 /// How options reach the kernel.

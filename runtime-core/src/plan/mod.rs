@@ -22,9 +22,11 @@ mod draft;
 mod explain;
 mod filesystem;
 mod id_maps;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod origin;
 mod payload;
 mod scheduling;
@@ -36,6 +38,7 @@ pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
 pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use namespaces::flag as namespace_flag;
+pub(crate) use notify::SOCKET as NOTIFY_SOCKET;
 pub(crate) use origin::Origin;
 pub(crate) use trees::MountIds;
 
@@ -55,13 +58,24 @@ pub struct PlanOptions {
     pub listen_fds: u32,
     /// How many more descriptors the program keeps.
     pub preserve_fds: u32,
+    /// The directory on the host with the socket for messages to the service manager, if there is one;
+    /// the program finds it by its variable `NOTIFY_SOCKET` (`sd_notify(3)`).
+    pub notify_directory: Option<PathBuf>,
 }
 
 impl PlanOptions {
     /// The usual choices for a container in a bundle.
     #[must_use]
     pub const fn new(id: ContainerId, bundle: PathBuf) -> Self {
-        Self { id, bundle, no_pivot: false, no_new_keyring: false, listen_fds: 0, preserve_fds: 0 }
+        Self {
+            id,
+            bundle,
+            no_pivot: false,
+            no_new_keyring: false,
+            listen_fds: 0,
+            preserve_fds: 0,
+            notify_directory: None,
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::draft::{Draft, list, numbers, text};
-use super::{IdMaps, Origin, scheduling};
+use super::{IdMaps, Origin, labels, notify, scheduling};
 use crate::error::{Error, ErrorKind, Result};
-use crate::program::{List, Numbers, Step};
+use crate::program::{Gate, List, Numbers, Step};
 use crate::spec::{Capabilities, MemoryPolicy, Personality, Process};
 
 /// The file mode creation mask when the configuration has none, as runc has it.
@@ -30,7 +30,11 @@ pub(super) struct Payload<'a> {
     pub(super) user_namespace: bool,
     pub(super) id_maps: Option<&'a IdMaps>,
     pub(super) listen_fds: u32,
+    /// Whether there is a socket for messages to the service manager.
+    pub(super) notify: bool,
     pub(super) joining: Joining,
+    /// Whether programs are run before its own.
+    pub(super) hooks: bool,
     pub(super) personality: Option<&'a Personality>,
     pub(super) memory_policy: Option<&'a MemoryPolicy>,
 }
@@ -60,13 +64,20 @@ impl Payload<'_> {
         let umask = Origin::Field("process.user.umask");
         draft.push(&Step::Umask { mask: process.user.umask.unwrap_or(UMASK) }, umask);
         scheduling::write_container(self.personality, self.memory_policy, draft)?;
-        scheduling::write_process(process, draft)?;
+        if !self.follows_hooks() {
+            scheduling::write_process(process, draft);
+        }
+        labels::write_process(process, draft)?;
         self.write_credentials(draft)?;
-        self.write_labels(draft)?;
         self.write_lookup(draft)?;
         let no_new_privileges = process.no_new_privileges;
         draft.push(&Step::Verify { no_new_privileges }, Origin::None);
         Ok(())
+    }
+
+    /// Whether the policy must wait for the hooks that this process runs itself.
+    fn follows_hooks(&self) -> bool {
+        self.hooks && scheduling::forbids_forks(self.process)
     }
 
     fn write_credentials(&self, draft: &mut Draft<'_>) -> Result<()> {
@@ -157,25 +168,6 @@ impl Payload<'_> {
         Ok(sets)
     }
 
-    fn write_labels(&self, draft: &mut Draft<'_>) -> Result<()> {
-        let labels = draft.host.labels;
-        let mut write = |name, label: &Option<String>, there: bool, attribute, prefix: &str| {
-            let Some(label) = label else { return Ok(()) };
-            let origin = Origin::Field(name);
-            if !there {
-                let error = Error::new(ErrorKind::Unsupported, "the host has it not enabled");
-                return Err(origin.blame(error));
-            }
-            let label = text(format!("{prefix}{label}"), &origin)?;
-            draft.push(&Step::ExecLabel { attribute, label: &label }, origin);
-            Ok(())
-        };
-        let process = self.process;
-        let profile = &process.apparmor_profile;
-        write("process.apparmorProfile", profile, labels.apparmor, c"apparmor/exec", "exec ")?;
-        write("process.selinuxLabel", &process.selinux_label, labels.selinux, c"exec", "")
-    }
-
     fn write_lookup(&self, draft: &mut Draft<'_>) -> Result<()> {
         let origin = Origin::Field("process.args");
         let name = text(self.process.args.first().map_or("", String::as_str), &origin)?;
@@ -187,6 +179,10 @@ impl Payload<'_> {
 
     /// What follows the start.
     pub(super) fn write_execution(&self, draft: &mut Draft<'_>) -> Result<()> {
+        if self.follows_hooks() {
+            let origin = Origin::Field("process.scheduler");
+            draft.push(&Step::Gate { gate: Gate::Hooked as u32 }, origin);
+        }
         for (index, rlimit) in self.process.rlimits.iter().enumerate() {
             let resource = rlimit.resource.number();
             let step = Step::Rlimit { resource, soft: rlimit.soft, hard: rlimit.hard };
@@ -216,6 +212,10 @@ impl Payload<'_> {
             .filter(|entry| seen.insert(entry.split('=').next().unwrap_or_default()))
             .cloned()
             .collect();
+        if self.notify {
+            env.retain(|entry| !entry.starts_with("NOTIFY_SOCKET="));
+            env.push(notify::variable());
+        }
         if self.listen_fds > 0 {
             // sd_listen_fds(3): the program is process 1 of the container.
             env.push("LISTEN_PID=1".to_owned());
@@ -246,7 +246,9 @@ mod tests {
             user_namespace: false,
             id_maps: None,
             listen_fds: 0,
+            notify: false,
             joining: Joining::First,
+            hooks: false,
             personality: None,
             memory_policy: None,
         }

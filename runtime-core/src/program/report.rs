@@ -15,6 +15,11 @@ pub enum Gate {
     /// The process is in a user namespace that existed; the library compares its id maps with the
     /// configuration.
     Joined = 4,
+    /// The process still has its first user; the library sets its scheduling from outside, where the
+    /// privilege of the caller counts.
+    Scheduled = 5,
+    /// The startContainer hooks have run; the library sets a scheduling policy that forbids forks.
+    Hooked = 6,
 }
 
 /// What the init program tells the library: this head, then up to [`REPORT_TEXT`] bytes of text.
@@ -170,8 +175,6 @@ ops! {
     OverProc = 65 "check the target: mounts over procfs are refused"
     Copy = 70 "copy what the tmpfs covers"
     Personality = 71 "personality"
-    Scheduler = 72 "sched_setattr"
-    IoPriority = 73 "ioprio_set"
     MemoryPolicy = 74 "set_mempolicy"
     Affinity = 75 "sched_setaffinity"
     TimeOffsets = 76 "write the clock offsets"

@@ -227,8 +227,8 @@ steps! {
     /// Changes the working directory, by one look-up, and makes sure that it lies inside the root
     /// (`getcwd` starts with a slash). With `create` missing directories are made.
     WorkingDirectory = 56 { path: &'a CStr, create: bool }
-    /// Writes a label for the next execve to `attribute` (`exec` or `apparmor/exec`) below
-    /// /proc/thread-self/attr of a procfs of the init program's own.
+    /// Writes a label to `attribute` below /proc/thread-self/attr of a procfs of the init program's own:
+    /// for the next execve to `exec` or `apparmor/exec`, for new keys to `keycreate`.
     ExecLabel = 57 { attribute: &'a CStr, label: &'a CStr }
     /// `umask`.
     Umask = 58 { mask: u32 }
@@ -277,19 +277,6 @@ steps! {
     LoadFilter = 67 {}
     /// `personality`.
     Personality = 70 { domain: u32 }
-    /// `sched_setattr`, with the members of `struct sched_attr`.
-    Scheduler = 71 {
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        /// Nanoseconds, as the two that follow.
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-    }
-    /// `ioprio_set` of this process: class and level as the kernel packs them.
-    IoPriority = 72 { priority: u32 }
     /// `set_mempolicy`: mode with flags, and the nodes as the bits of whole words.
     MemoryPolicy = 73 { mode: u32, nodes: &'a [u8] }
     /// `sched_setaffinity`: the processors as the bits of whole words.

@@ -13,6 +13,7 @@ mod capabilities;
 mod hooks;
 mod linux;
 mod mounts;
+pub(crate) mod number_list;
 mod object;
 mod process;
 pub mod resources;

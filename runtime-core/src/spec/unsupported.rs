@@ -8,13 +8,8 @@ type Row<T> = (fn(&T) -> bool, &'static str);
 
 /// What is missing for a container, one row for each.
 const LINUX: &[Row<Linux>] = &[
-    (
-        |linux| linux.personality.as_ref().is_some_and(|one| !one.flags.is_empty()),
-        "linux.personality.flags",
-    ),
     (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
     (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
-    (|linux| linux.mount_label.is_some(), "linux.mountLabel"),
 ];
 
 fn missing(field: String) -> Error {

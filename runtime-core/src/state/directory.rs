@@ -9,17 +9,21 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::id::ContainerId;
+use crate::plan::NOTIFY_SOCKET;
 
 /// A name for what is written before it is renamed or removed.
 const TEMPORARY: &str = ".filter";
 
 /// The name of the socket on which the init program waits for `start`.
 pub(crate) const START_SOCKET: &str = "start.sock";
+
+/// The name of the directory for the socket that takes messages to the service manager.
+pub(crate) const NOTIFY_DIRECTORY: &str = "notify";
 
 /// The root is the caller's to name, also by a link.
 const ROOT: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
@@ -199,11 +203,39 @@ impl Directory {
         for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", TEMPORARY] {
             self.unlink(name)?;
         }
-        match unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir) {
+        let whole = || unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir);
+        let removed = match whole() {
+            Err(Errno::ENOTEMPTY) => self.remove_notify_directory().and_then(|()| whole()),
+            removed => removed,
+        };
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => {
                 Err(Error::system("remove the state directory", errno as i32).with_path(&self.path))
             }
+        }
+    }
+
+    /// Makes the directory for the socket to the service manager, which the container's users may enter.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(crate) fn make_notify_directory(&self) -> Result<()> {
+        let path = self.path.join(NOTIFY_DIRECTORY);
+        let mode = Mode::from_bits_truncate(0o755);
+        mkdirat(self, NOTIFY_DIRECTORY, mode)
+            // The umask counts for mkdir only.
+            .and_then(|()| fchmodat(self, NOTIFY_DIRECTORY, mode, FchmodatFlags::FollowSymlink))
+            .attempt_on("make the directory", &path)
+    }
+
+    fn remove_notify_directory(&self) -> nix::Result<()> {
+        let socket = format!("{NOTIFY_DIRECTORY}/{NOTIFY_SOCKET}");
+        match unlinkat(self, socket.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {
+                unlinkat(self, NOTIFY_DIRECTORY, UnlinkatFlags::RemoveDir)
+            }
+            other => other,
         }
     }
 

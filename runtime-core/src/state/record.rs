@@ -55,6 +55,9 @@ pub(crate) struct Record {
     /// The NUMA memory policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    /// Whether it has a session keyring of its own.
+    #[serde(default)]
+    pub(crate) keyring: bool,
     /// The hooks that are still to run.
     pub(crate) hooks: Hooks,
     /// Whether there is a file `filter`: the seccomp filter as the init program receives it.

@@ -59,6 +59,52 @@ pub(crate) fn set_limits(pid: i32, resource: u32, limits: Limits) -> io::Result<
     .map(drop)
 }
 
+/// `struct sched_attr` (sched_setattr(2)), as of Linux 5.3; times in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Scheduling {
+    /// The length of this structure in bytes.
+    pub(crate) size: u32,
+    /// `SCHED_*`.
+    pub(crate) policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub(crate) flags: u64,
+    /// The nice value, for the policies that have one.
+    pub(crate) nice: i32,
+    /// The static priority, for the real-time policies.
+    pub(crate) priority: u32,
+    /// Run time, deadline and period, for the deadline policy.
+    pub(crate) deadline: [u64; 3],
+    /// The clamps of utilization.
+    pub(crate) utilization: [u32; 2],
+}
+
+impl Scheduling {
+    /// The length of the structure in bytes.
+    pub(crate) const SIZE: u32 = 56;
+}
+
+/// Sets the scheduling policy of the process `pid` (sched_setattr(2)).
+///
+/// # Errors
+/// `EPERM` without the privilege for it, `EINVAL` for values out of range, `EBUSY` without enough
+/// bandwidth for a deadline.
+pub(crate) fn schedule(pid: i32, scheduling: &Scheduling) -> io::Result<()> {
+    let attributes: *const Scheduling = scheduling;
+    // SAFETY: the kernel reads as many bytes as `size` says, which is the length of the structure.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, attributes, 0) }).map(drop)
+}
+
+/// Sets class and level of block I/O of the process `pid`, packed as in `linux/ioprio.h` (ioprio_set(2)).
+///
+/// # Errors
+/// `EPERM` without the privilege for the class.
+pub(crate) fn set_io_priority(pid: i32, priority: u32) -> io::Result<()> {
+    const PROCESS: libc::c_int = 1;
+    // SAFETY: the call takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, PROCESS, pid, priority) }).map(drop)
+}
+
 /// Makes a program get no descriptor of the caller but 0 to 2, also those that are not marked to be
 /// closed, and none of the signals that the caller blocks: a library cannot know what the program
 /// around it has open and waits for.

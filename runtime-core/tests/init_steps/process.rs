@@ -238,27 +238,16 @@ fn scheduling_is_what_was_asked() {
     }
     let mut setup = Setup::new(CloneFlags::empty());
     setup.step(&Step::Personality { domain: 8 });
-    setup.step(&Step::Scheduler {
-        policy: 3,
-        flags: 0,
-        nice: 7,
-        priority: 0,
-        runtime: 0,
-        deadline: 0,
-        period: 0,
-    });
-    setup.step(&Step::IoPriority { priority: 2 << 13 | 6 });
     setup.step(&Step::MemoryPolicy { mode: 3, nodes: &1_u64.to_ne_bytes() });
     setup.step(&Step::Affinity { processors: &1_u64.to_ne_bytes() });
     host_shell(
         &mut setup,
-        "cat /proc/self/personality; cut -d' ' -f19,41 /proc/$$/stat
-        ionice -p $$; grep ^Cpus_allowed_list /proc/self/status
+        "cat /proc/self/personality; grep ^Cpus_allowed_list /proc/self/status
         grep -c interleave:0 /proc/$$/numa_maps >/dev/null && echo interleave",
     );
     assert_eq!(
         setup.prints(),
-        "00000008\n7 3\nbest-effort: prio 6\nCpus_allowed_list:\t0\ninterleave\n"
+        "00000008\nCpus_allowed_list:\t0\ninterleave\n"
     );
 }
 
@@ -267,19 +256,8 @@ fn what_the_kernel_refuses_of_scheduling_is_named() {
     if !privileged() {
         return;
     }
-    let iso = Step::Scheduler {
-        policy: 4,
-        flags: 0,
-        nice: 0,
-        priority: 0,
-        runtime: 0,
-        deadline: 0,
-        period: 0,
-    };
     let none = [0_u8; 8];
     for (step, op) in [
-        (iso, Op::Scheduler),
-        (Step::IoPriority { priority: 7 << 13 }, Op::IoPriority),
         (Step::MemoryPolicy { mode: 200, nodes: &[] }, Op::MemoryPolicy),
         (Step::Affinity { processors: &none }, Op::Affinity),
     ] {

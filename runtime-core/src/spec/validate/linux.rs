@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{check_absolute, check_id, invalid, mappings, seccomp};
+use super::{check_absolute, check_id, invalid, mappings, scheduling, seccomp};
 use crate::error::Result;
 use crate::spec::{Device, DeviceKind, Linux, NamespaceKind, Spec, sysctl};
 
@@ -40,6 +40,7 @@ impl Spec {
         if let Some(profile) = &linux.seccomp {
             seccomp::check(profile)?;
         }
+        scheduling::check_container(linux)?;
         check_time(linux)?;
         check_net_devices(linux)?;
         check_cgroup_path(linux)

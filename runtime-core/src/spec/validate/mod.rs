@@ -2,6 +2,7 @@
 
 mod linux;
 mod mappings;
+mod scheduling;
 mod seccomp;
 
 use std::path::{Component, Path, PathBuf};
@@ -113,22 +114,13 @@ impl Process {
         if self.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
             return Err(invalid(at("oomScoreAdj"), "is outside -1000 to 1000"));
         }
-        self.check_scheduling(&at)
-    }
-
-    fn check_scheduling(&self, at: &dyn Fn(&str) -> String) -> Result<()> {
-        if self.io_priority.is_some_and(|io| !(0..=7).contains(&io.priority)) {
-            return Err(invalid(at("ioPriority.priority"), "is outside 0 to 7"));
-        }
-        if self.scheduler.as_ref().is_some_and(|scheduler| !(-20..=19).contains(&scheduler.nice)) {
-            return Err(invalid(at("scheduler.nice"), "is outside -20 to 19"));
-        }
-        Ok(())
+        scheduling::check_process(self, &at)
     }
 
     pub(super) fn normalize(&mut self, warnings: &mut Vec<String>) {
         drop_empty(&mut self.apparmor_profile);
         drop_empty(&mut self.selinux_label);
+        warnings.extend(self.scheduler.as_ref().and_then(scheduling::unused));
         let unknown = self.capabilities.as_ref().map(Capabilities::unknown).unwrap_or_default();
         if !unknown.is_empty() {
             warnings.push(format!(
