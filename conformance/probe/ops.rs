@@ -150,8 +150,31 @@ fn kernel_step(name: &str, argument: &str, parts: &[&str]) -> Outcome {
         "setgid" => errno(nix::unistd::setgid(Gid::from_raw(argument.parse().unwrap_or(0)))),
         "chroot" => errno(nix::unistd::chroot(argument)),
         "syscall" => raw(parts),
+        "policy" => sys::scheduling().map_err(name_of).and_then(|[policy, rest @ ..]| {
+            let names = ["flags", "nice", "priority", "runtime", "deadline", "period"];
+            let mut found: serde_json::Map<String, Value> =
+                names.iter().map(|name| (*name).to_owned()).zip(rest.map(Value::from)).collect();
+            found.insert("policy".to_owned(), policy.into());
+            done(found)
+        }),
+        "mempolicy" => sys::memory_policy()
+            .map_err(name_of)
+            .and_then(|(mode, nodes)| done(json!({ "mode": mode, "nodes": nodes }))),
+        "keyring" => sys::session_keyring()
+            .map_err(name_of)
+            .and_then(|(serial, text)| done(json!({ "serial": serial, "text": text }))),
+        "notify" => notify(argument),
         _ => return None,
     })
+}
+
+/// Sends a message to the service manager (sd_notify(3)); `|` stands for the end of a line.
+fn notify(argument: &str) -> Result<Step, String> {
+    let path = std::env::var_os("NOTIFY_SOCKET").ok_or("ENOENT")?;
+    let message = argument.replace('|', "\n");
+    let sent = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(message.as_bytes(), path));
+    plain(sent.map(|_| ()))
 }
 
 fn raw(parts: &[&str]) -> Result<Step, String> {

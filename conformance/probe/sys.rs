@@ -86,3 +86,72 @@ pub(crate) fn receive(socket: &UnixStream) -> Result<(String, Vec<OwnedFd>), Err
     let text = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
     Ok((text, descriptors))
 }
+
+/// Policy, flags, nice value, priority, run time, deadline and period of this process.
+///
+/// # Errors
+/// The errno of sched_getattr(2).
+pub(crate) fn scheduling() -> Result<[i64; 7], Errno> {
+    let mut words = [0_u32; 14];
+    // SAFETY: the kernel writes at most the 56 bytes that the array has.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_getattr, 0, words.as_mut_ptr(), 56_u32, 0_u32) };
+    Errno::result(result)?;
+    let [_size, policy, flags, _, nice, priority, runtime, rh, deadline, dh, period, ph, _, _] =
+        words;
+    let wide = |low: u32, high: u32| i64::from(high) << 32 | i64::from(low);
+    Ok([
+        policy.into(),
+        flags.into(),
+        nice.cast_signed().into(),
+        priority.into(),
+        wide(runtime, rh),
+        wide(deadline, dh),
+        wide(period, ph),
+    ])
+}
+
+/// The mode with flags of the memory policy, and the first 64 nodes as bits.
+///
+/// # Errors
+/// The errno of get_mempolicy(2).
+pub(crate) fn memory_policy() -> Result<(i32, u64), Errno> {
+    let mut mode: libc::c_int = 0;
+    let mut nodes = [0_u64; 32];
+    // SAFETY: both are writable for the whole call, and the mask has the 2048 bits that are named.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            &raw mut mode,
+            nodes.as_mut_ptr(),
+            2048_usize,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    Errno::result(result)?;
+    let [first, ..] = nodes;
+    Ok((mode, first))
+}
+
+/// Serial number and description of the session keyring (keyctl(2)).
+///
+/// # Errors
+/// The errno of keyctl(2).
+pub(crate) fn session_keyring() -> Result<(i64, String), Errno> {
+    const SESSION: libc::c_int = -3;
+    const GET_KEYRING_ID: libc::c_int = 0;
+    const DESCRIBE: libc::c_int = 6;
+    // SAFETY: the call takes numbers only.
+    let serial = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
+    let serial = Errno::result(serial)?;
+    let mut text = [0_u8; 512];
+    // SAFETY: the pointer and length describe `text`, which outlives the call.
+    let length = unsafe {
+        libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, text.as_mut_ptr(), text.len())
+    };
+    let length = usize::try_from(Errno::result(length)?).unwrap_or(0).min(text.len());
+    let text = text.get(..length).unwrap_or_default();
+    let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
+    Ok((serial, text))
+}

@@ -1,7 +1,9 @@
 //! What a case is.
 
+use std::path::Path;
+
 use crate::failure::Check;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::offers::Offers;
 use crate::trial::Trial;
 
@@ -49,6 +51,20 @@ pub(crate) enum Need {
     Busybox,
     /// A kernel at least this new.
     Kernel(u32, u32),
+    /// Real-time policies for this user.
+    RealTime,
+    /// The deadline policy for this user.
+    Deadline,
+    /// Policies for memory nodes.
+    MemoryPolicy,
+    /// AppArmor, and the program that loads profiles.
+    AppArmor,
+    /// No AppArmor.
+    NoAppArmor,
+    /// SELinux with a policy for containers.
+    Selinux,
+    /// No SELinux.
+    NoSelinux,
     /// The runtime has this command, which the specification does not ask for.
     Command(&'static str),
     /// The runtime offers this action of seccomp.
@@ -107,6 +123,22 @@ impl Need {
             Self::Kernel(major, minor) => {
                 (host.kernel >= (major, minor), format!("needs Linux {major}.{minor}"))
             }
+            Self::RealTime => {
+                (host::schedules(&["-f", "1"]), "needs real-time policies".to_owned())
+            }
+            Self::Deadline => (
+                host::schedules(&["-d", "-T", "1000000", "-P", "10000000", "0"]),
+                "needs the deadline policy".to_owned(),
+            ),
+            Self::MemoryPolicy => {
+                (Path::new("/proc/self/numa_maps").exists(), "needs NUMA policies".to_owned())
+            }
+            Self::AppArmor => {
+                (host.root && host::apparmor(), "needs AppArmor and apparmor_parser".to_owned())
+            }
+            Self::NoAppArmor => (!host::apparmor(), "AppArmor is on".to_owned()),
+            Self::Selinux => (host.root && host::selinux(), "needs SELinux".to_owned()),
+            Self::NoSelinux => (!host::selinux(), "SELinux is on".to_owned()),
             Self::Command(name) => {
                 (offers.has_command(name), format!("the runtime has no command {name}"))
             }

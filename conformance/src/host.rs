@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -136,4 +137,23 @@ fn kernel() -> (u32, u32) {
         .unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map(|word| word.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// A program can be run with this policy, in chrt(1)'s words.
+pub(crate) fn schedules(policy: &[&str]) -> bool {
+    let mut command = Command::new("chrt");
+    command.args(policy).arg("/bin/true").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// AppArmor is on and profiles can be loaded.
+pub(crate) fn apparmor() -> bool {
+    let enabled = fs::read("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.starts_with(b"Y"))
+        && Path::new("/sys/kernel/security/apparmor/profiles").exists()
+}
+
+/// SELinux is on.
+pub(crate) fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }

@@ -25,6 +25,7 @@ mod hook_failures;
 mod hook_programs;
 mod hooks;
 mod id_maps;
+mod labels;
 mod lifecycle;
 mod limits;
 mod memory;
@@ -32,10 +33,12 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod nested;
+mod notify_socket;
 mod order;
 mod output;
 mod process;
 mod remounts;
+mod scheduling;
 mod seccomp;
 mod seccomp_arguments;
 mod signals;
@@ -49,6 +52,9 @@ const GROUPS: &[&[Case]] = &[
     output::CASES,
     process::CASES,
     limits::CASES,
+    scheduling::CASES,
+    labels::CASES,
+    notify_socket::CASES,
     capabilities::CASES,
     descriptors::CASES,
     namespaces::CASES,
