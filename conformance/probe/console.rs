@@ -24,7 +24,13 @@ pub(crate) fn serve(path: &str, input: &str) -> std::io::Result<Value> {
     let size = sys::window_size(master.as_raw_fd());
     let terminal = nix::unistd::isatty(&master).unwrap_or(false);
     if !terminal {
-        return Ok(json!({ "payload": payload, "descriptors": count, "terminal": false }));
+        // That of a process tells its number.
+        let path = format!("/proc/self/fdinfo/{}", master.as_raw_fd());
+        let info = std::fs::read_to_string(path)?;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
+        return Ok(
+            json!({ "payload": payload, "descriptors": count, "terminal": false, "pid": pid }),
+        );
     }
     let mut master = File::from(master);
     master.write_all(input.as_bytes())?;

@@ -230,7 +230,7 @@ fn what_is_missing_is_named() {
     };
     let id = bundle.id.as_str();
     let error = bundle.fail(1, &["create", "--pidfd-socket", "/s", id]);
-    assert!(error.contains("--pidfd-socket") && error.contains("not supported yet"), "{error}");
+    assert!(error.contains("connect to the pidfd socket") && error.contains("/s"), "{error}");
     let error = bundle.fail(1, &["--root", "/", "list"]);
     assert!(error.contains("must not be /"), "{error}");
     let error = bundle.fail(1, &["create", "--preserve-fds", "40", id]);

@@ -1,11 +1,8 @@
 //! Handing the master of a container's terminal to whoever runs the container.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use crate::error::{Attempt, Result};
 use crate::sys::{stream, terminal};
@@ -26,14 +23,5 @@ pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
 pub(crate) fn send(socket: &UnixStream, master: &OwnedFd) -> Result<()> {
     let number = terminal::number(master.as_fd()).attempt("read the number of the terminal")?;
     let name = format!("/dev/pts/{number}");
-    let fds = [master.as_raw_fd()];
-    sendmsg::<()>(
-        socket.as_raw_fd(),
-        &[IoSlice::new(name.as_bytes())],
-        &[ControlMessage::ScmRights(&fds)],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    )
-    .attempt("send the terminal to the console socket")
-    .map(drop)
+    stream::send(socket, &name, master.as_fd(), "send the terminal to the console socket")
 }

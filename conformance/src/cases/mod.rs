@@ -19,6 +19,7 @@ mod descriptors;
 mod device_rules;
 mod devices;
 mod exec;
+mod exec_settings;
 mod exit;
 mod filesystems;
 mod hook_failures;
@@ -74,6 +75,7 @@ const GROUPS: &[&[Case]] = &[
     hook_programs::CASES,
     order::CASES,
     exec::CASES,
+    exec_settings::CASES,
     cgroups::CASES,
     cgroup_paths::CASES,
     device_rules::CASES,

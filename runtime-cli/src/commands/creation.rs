@@ -6,7 +6,6 @@ use std::process;
 
 use coracle::{Bundle, ConsoleTarget, CreateOptions, Error, ErrorKind};
 
-use super::unsupported;
 use crate::args::{Globals, Matches};
 use crate::failure::Failure;
 use crate::notify;
@@ -38,12 +37,12 @@ pub(super) fn options(
     bundle: &Bundle,
     detached: bool,
 ) -> Result<CreateOptions, Failure> {
-    refuse_pidfd_socket(matches)?;
     let process = bundle.spec().process.as_ref();
     let terminal = process.is_some_and(|process| process.terminal);
     let mut options = CreateOptions::default();
     options.console = console(terminal, detached, matches.path("console-socket"))?;
     options.pid_file = matches.path("pid-file");
+    options.pidfd_socket = matches.path("pidfd-socket");
     options.listen_fds = listen_fds();
     options.preserve_fds = preserve_fds(matches, options.listen_fds)?;
     options.no_pivot = matches.switch("no-pivot");
@@ -51,13 +50,6 @@ pub(super) fn options(
     options.notify = notify::is_wanted();
     options.no_new_keyring = matches.switch("no-new-keyring");
     Ok(options)
-}
-
-pub(super) fn refuse_pidfd_socket(matches: &Matches) -> Result<(), Error> {
-    match matches.path("pidfd-socket") {
-        Some(_) => Err(unsupported("--pidfd-socket")),
-        None => Ok(()),
-    }
 }
 
 /// Where the master of the terminal goes, by runc's rules and nearly in its words.

@@ -4,9 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use coracle::spec::{CapabilitySet, ConsoleSize, Process};
-use coracle::{Error, ExecOptions, ExecProcess, ExitStatus};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use coracle::{Error, ExecOptions, ExecProcess, ExitStatus, Signal};
 
 use super::{container, creation, unsupported};
 use crate::args::{Globals, Matches, Usage};
@@ -34,17 +32,25 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
 }
 
 fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOptions, Failure> {
-    creation::refuse_pidfd_socket(matches)?;
-    if matches.value("cgroup").is_some() {
-        return Err(unsupported("exec --cgroup").into());
-    }
     let mut options = ExecOptions::default();
     options.console = creation::console(terminal, detached, matches.path("console-socket"))?;
     options.pid_file = matches.path("pid-file");
+    options.pidfd_socket = matches.path("pidfd-socket");
+    options.cgroup = cgroup(&matches.texts("cgroup")?)?;
     options.listen_fds = creation::listen_fds();
     options.preserve_fds = creation::preserve_fds(matches, options.listen_fds)?;
     options.ignore_paused = matches.switch("ignore-paused");
     Ok(options)
+}
+
+/// The cgroup to join. runc can also name one for each cgroup v1 controller (`CONTROLLER:PATH`).
+fn cgroup(paths: &[&str]) -> Result<Option<String>, Error> {
+    match paths {
+        [] => Ok(None),
+        [path] if !path.contains(':') => Ok(Some((*path).to_owned())),
+        _ => Err(unsupported("exec --cgroup with one path for each controller")
+            .with_hint("one PATH is joined in every hierarchy")),
+    }
 }
 
 /// The settings of the process: those recorded with the container, then the process file, then
@@ -94,6 +100,7 @@ fn overlay(process: &mut Process, file: Process) {
     }
     file.apparmor_profile = file.apparmor_profile.take().or(recorded.apparmor_profile);
     file.selinux_label = file.selinux_label.take().or(recorded.selinux_label);
+    file.user.umask = file.user.umask.or(recorded.user.umask);
     file.oom_score_adj = file.oom_score_adj.or(recorded.oom_score_adj);
     file.scheduler = file.scheduler.take().or(recorded.scheduler);
     file.io_priority = file.io_priority.or(recorded.io_priority);
@@ -104,8 +111,14 @@ fn apply_options(matches: &Matches, process: &mut Process) -> Result<(), Failure
     if let Some(directory) = matches.path("cwd") {
         process.cwd = directory;
     }
-    let variables = matches.texts("env")?;
-    process.env.extend(variables.into_iter().map(str::to_owned));
+    for variable in matches.texts("env")? {
+        if variable.find('=').is_none_or(|name| name == 0) {
+            let message =
+                format!("exec: invalid environment variable {variable:?}: not NAME=VALUE");
+            return Err(Usage::new(message).into());
+        }
+        process.env.push(variable.to_owned());
+    }
     if let Some(user) = matches.text("user")? {
         let (uid, gid) = match user.split_once(':') {
             Some((uid, gid)) => (uid, Some(gid)),
@@ -169,9 +182,8 @@ impl Program for ExecProcess {
     }
 
     fn forward(&self, signal: i32) {
-        // The process is a child that has not been waited for, so its id is its own.
-        if let Ok(signal) = Signal::try_from(signal) {
-            let _ = kill(Pid::from_raw(self.pid()), signal);
+        if let Some(signal) = Signal::from_number(signal) {
+            let _ = self.kill(signal);
         }
     }
 

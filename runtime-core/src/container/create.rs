@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::announcement::Announcement;
 use super::delete::{left_behind, run_poststop};
 use super::options::{CgroupDriver, Console, CreateOptions};
-use super::{Bundle, Container, Known, Runtime, pid_file};
+use super::{Bundle, Container, Known, Runtime};
 use crate::cgroup::{self, Entrances, Layout, Leftover, Manager, Occupant};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
@@ -275,6 +276,7 @@ pub(super) fn create(
     let plan = runtime.plan_for(&host, id, bundle, options)?;
     let mut console = Console::connect(&options.console, plan.terminal)?;
     launch::check_kept(plan.keep_fds)?;
+    let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
     let mut creation = Creation::begin(runtime.root(), id, bundle)?;
     creation.keyring = !options.no_new_keyring;
     if options.notify {
@@ -286,7 +288,9 @@ pub(super) fn create(
         .and_then(|_idle| set_up(runtime, &plan, bundle, &mut creation, &mut console))
         .and_then(|served| {
             let record = record(&creation, plan, bundle, &served);
-            write_record(&creation, &record, options, served.filter.as_deref()).map(|()| record)
+            write_record(&creation, &record, served.filter.as_deref())?;
+            creation.process.as_ref().map_or(Ok(()), |process| announcement.make(process))?;
+            Ok(record)
         });
     let record = match made {
         Ok(record) => record,
@@ -414,19 +418,9 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, served: &Served) -> 
     }
 }
 
-/// Writes the record and the pid file.
-fn write_record(
-    creation: &Creation,
-    record: &Record,
-    options: &CreateOptions,
-    filter: Option<&[u8]>,
-) -> Result<()> {
+fn write_record(creation: &Creation, record: &Record, filter: Option<&[u8]>) -> Result<()> {
     if let Some(filter) = filter {
         creation.directory.write("filter", filter)?;
     }
-    creation.directory.write("state.json", &record.encode()?)?;
-    match &options.pid_file {
-        Some(path) => pid_file::write(path, record.init.pid),
-        None => Ok(()),
-    }
+    creation.directory.write("state.json", &record.encode()?)
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::announcement::Announcement;
 use super::create::{Birth, spawn};
 use super::options::{Console, ExecOptions};
 use super::wait::reap;
-use super::{Container, ExitStatus, Status, pid_file};
-use crate::cgroup::{Entry as Member, Manager};
+use super::{Container, ExitStatus, Signal, Status};
+use crate::cgroup::{self, Entry as Member, Manager};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
@@ -42,6 +43,14 @@ impl ExecProcess {
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.process.pidfd.as_fd()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended; the failure of the system call.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        pidfd::send_signal(self.pidfd(), signal.number()).attempt("send the signal")
     }
 
     /// Waits for its end and reaps it.
@@ -91,6 +100,14 @@ impl Resolver for InitOf<'_> {
         // The number could have passed to another process meanwhile.
         self.init().map(|_still_there| root)
     }
+}
+
+/// Where a further process goes.
+struct Place {
+    /// `None`: it stays in its caller's cgroup.
+    cgroup: Option<Box<dyn Manager>>,
+    /// Whether it must be there and nowhere below.
+    exact: bool,
 }
 
 /// Serves the gates of an init program that joins a container.
@@ -183,31 +200,56 @@ impl Container {
         let plan = Plan::compile_exec(process, joined, &Host::read_for(process)?)?;
         let mut console = Console::connect(&options.console, plan.terminal)?;
         launch::check_kept(plan.keep_fds)?;
-        let started = self.join(&plan, &mut console, filter)?;
-        if let Some(path) = &options.pid_file {
-            pid_file::write(path, started.0.as_ref().map_or(0, |process| process.pid))?;
-        }
-        let mut started = started;
+        let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
+        let place = self.place(options.cgroup.as_deref())?;
+        let mut started = self.join(&plan, &mut console, (filter, place))?;
+        started.0.as_ref().map_or(Ok(()), |process| announcement.make(process))?;
         let process = started.0.take().ok_or_else(|| self.not_running())?;
         Ok(ExecProcess { process, console: console.into_kept() })
     }
 
-    fn join(&self, plan: &Plan, console: &mut Console, filter: Option<Vec<u8>>) -> Result<Started> {
+    /// The cgroup to join.
+    fn place(&self, below: Option<&str>) -> Result<Place> {
+        let record = &self.record()?.cgroup;
+        let Some(path) = below else {
+            let cgroup = if record.is_empty() { None } else { Some(self.cgroup()?) };
+            return Ok(Place { cgroup, exact: false });
+        };
+        if record.is_empty() {
+            let message = "the container has no cgroup of its own, so there is none below it";
+            return Err(Error::new(ErrorKind::WrongStatus, message));
+        }
+        let top = path.chars().all(|character| character == '/');
+        let record = if top { record.clone() } else { record.below(path)? };
+        if let Some(missing) = record.paths().into_values().find(|path| !path.is_dir()) {
+            return Err(Error::system("find the cgroup to join", libc::ENOENT)
+                .with_path(missing)
+                .with_hint("a process joins a cgroup that exists; the container can make it"));
+        }
+        Ok(Place { cgroup: Some(cgroup::open(record)?), exact: true })
+    }
+
+    fn join(
+        &self,
+        plan: &Plan,
+        console: &mut Console,
+        (filter, place): (Option<Vec<u8>>, Place),
+    ) -> Result<Started> {
         let record = self.record()?;
         let slots = launch::open_sources(plan, &InitOf(record))?;
         let agent = record.agent.as_ref().map(Address::connect).transpose()?;
-        let cgroup = if record.cgroup.is_empty() { None } else { Some(self.cgroup()?) };
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &slots)?;
         // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.
         let late = if plan.enters_cgroup_late() || self.status()? == Status::Paused {
-            cgroup.as_deref()
+            place.cgroup.as_deref()
         } else {
             None
         };
-        let early = if late.is_none() { cgroup.as_deref() } else { None };
-        let mut started = Started(Some(self.spawn(plan, theirs.as_fd(), early)?));
+        let early = if late.is_none() { place.cgroup.as_deref() } else { None };
+        let born = self.spawn(plan, theirs.as_fd(), (early, place.exact))?;
+        let mut started = Started(Some(born));
         drop((theirs, slots));
         let state = match agent {
             Some(_) => record.document(&self.id, self.status()?.name()).with_pid(record.init.pid),
@@ -235,17 +277,17 @@ impl Container {
         }
     }
 
-    /// Starts the init program in the container's cgroups; where the init process has moved below them,
-    /// beside it.
+    /// Starts the init program in this cgroup; unless it is to be exactly there, beside the init process
+    /// where that has moved below.
     fn spawn(
         &self,
         plan: &Plan,
         control: BorrowedFd<'_>,
-        cgroup: Option<&dyn Manager>,
+        (cgroup, exact): (Option<&dyn Manager>, bool),
     ) -> Result<launch::Process> {
         let result = spawn(&self.runtime, plan, control, &Birth::into(cgroup)?);
         match (result, cgroup) {
-            (Err(error), Some(cgroup)) if error.errno() == Some(libc::EBUSY) => {
+            (Err(error), Some(cgroup)) if error.errno() == Some(libc::EBUSY) && !exact => {
                 let own = cgroup.clone_fd_of(self.record()?.init.pid)?;
                 let entrances = cgroup.entrances();
                 let birth = Birth { unified: own.as_ref().map(AsFd::as_fd), entrances };

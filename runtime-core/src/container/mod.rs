@@ -1,5 +1,6 @@
 //! Containers: one file a verb.
 
+mod announcement;
 mod bundle;
 mod create;
 mod delete;
@@ -12,7 +13,6 @@ mod notify;
 mod oci;
 mod options;
 mod pause;
-mod pid_file;
 mod runtime;
 mod signal;
 mod start;

@@ -15,6 +15,9 @@ pub struct CreateOptions {
     pub console: ConsoleTarget,
     /// A file that gets the pid of the init process, replaced atomically before `create` returns.
     pub pid_file: Option<PathBuf>,
+    /// A unix stream socket that gets a pidfd of the init process before `create` returns: one message
+    /// with the descriptor and the word `pidfd`.
+    pub pidfd_socket: Option<PathBuf>,
     /// How many of the caller's descriptors the payload keeps: those from 3 + `listen_fds` on.
     pub preserve_fds: u32,
     /// How many descriptors from 3 on are sockets for the payload (sd_listen_fds(3)); `LISTEN_FDS` and
@@ -55,6 +58,11 @@ pub struct ExecOptions {
     pub console: ConsoleTarget,
     /// A file that gets the pid of the process, replaced atomically before `exec` returns.
     pub pid_file: Option<PathBuf>,
+    /// As in [`CreateOptions`], with the process's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// The cgroup that it joins, which exists below the container's: `a/b`; `/` is the container's own,
+    /// also where its processes have moved below it. `None`: where the init process is.
+    pub cgroup: Option<String>,
     /// As in [`CreateOptions`].
     pub preserve_fds: u32,
     /// As in [`CreateOptions`].

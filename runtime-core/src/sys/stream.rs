@@ -1,13 +1,17 @@
 //! Connecting to those who serve a socket.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::SendTimeout;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, setsockopt, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, setsockopt,
+    socket,
+};
 use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -44,6 +48,19 @@ pub(crate) fn connect(path: &Path, what: &str) -> Result<UnixStream> {
             Err(errno) => return Err(failed(errno)),
         }
     }
+}
+
+/// Sends a descriptor and, as the data that must go with it, a text; `what` names it in errors ("send the
+/// terminal to the console socket").
+///
+/// # Errors
+/// The failure of sendmsg.
+pub(crate) fn send(socket: &UnixStream, text: &str, fd: BorrowedFd<'_>, what: &str) -> Result<()> {
+    let (parts, fds) = ([IoSlice::new(text.as_bytes())], [fd.as_raw_fd()]);
+    let control = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(socket.as_raw_fd(), &parts, &control, MsgFlags::MSG_NOSIGNAL, None)
+        .attempt(what)
+        .map(drop)
 }
 
 /// The address of a path. One that is too long for an address (unix(7)) is named by a descriptor, which

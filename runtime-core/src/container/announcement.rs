@@ -1,16 +1,50 @@
-//! The file that tells engines the pid.
+//! Telling the caller's friends of a new process: its pid in a file, its pidfd to a socket.
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::launch::Process;
+use crate::sys::stream;
+
+/// Where a new process is announced. The socket is connected before anything is made, so that a wrong
+/// path costs nothing.
+#[derive(Debug)]
+pub(super) struct Announcement<'a> {
+    file: Option<&'a Path>,
+    socket: Option<UnixStream>,
+}
+
+impl<'a> Announcement<'a> {
+    /// Connects to the socket.
+    ///
+    /// # Errors
+    /// The failure of connect, with the path.
+    pub(super) fn new(file: &'a Option<PathBuf>, socket: &Option<PathBuf>) -> Result<Self> {
+        let connect = |path: &PathBuf| stream::connect(path, "the pidfd socket");
+        Ok(Self { file: file.as_deref(), socket: socket.as_ref().map(connect).transpose()? })
+    }
+
+    /// Announces the process.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(super) fn make(&self, process: &Process) -> Result<()> {
+        if let Some(socket) = &self.socket {
+            stream::send(socket, "pidfd", process.pidfd.as_fd(), "send the pidfd to its socket")?;
+        }
+        self.file.map_or(Ok(()), |path| write(path, process.pid))
+    }
+}
 
 /// Writes the pid atomically: a hidden file beside the path, renamed onto it.
 ///
 /// # Errors
 /// The failure of a system call; the hidden file is removed.
-pub(super) fn write(path: &Path, pid: i32) -> Result<()> {
+fn write(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| {
         Error::new(ErrorKind::InvalidSpec, "the pid file has no name").with_path(path)
     })?;
