@@ -9,22 +9,23 @@ use crate::error::{Error, Result};
 use crate::spec::resources::{Access, DeviceKind, DeviceRule};
 use crate::sys::bpf::{
     Instruction, attach_device_program, attached_device_programs, detach_device_program,
-    load_device_program,
+    load_device_program, verifier_log,
 };
 
 /// Puts the filter for these rules on a cgroup v2 directory. `used`: the directory existed before,
-/// and its old filters are taken off after the new one is in force.
+/// and the runtime's old filters are taken off after the new one is in force.
 pub(super) fn attach(cgroup: BorrowedFd<'_>, rules: &[DeviceRule], used: bool) -> Result<()> {
     let filter = Filter::new(rules).minimal();
     if filter.allow && filter.rules.is_empty() && !used {
         return Ok(());
     }
-    let program = match load_device_program(&assemble(&filter)) {
+    let instructions = assemble(&filter);
+    let program = match load_device_program(&instructions) {
         Ok(program) => program,
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
             return conditions::without_device_filter("no permission to load a BPF program");
         }
-        Err(error) => return Err(failure("load the BPF device filter", &error)),
+        Err(error) => return Err(refused(&instructions, &error)),
     };
     let old = if used {
         attached_device_programs(cgroup)
@@ -39,6 +40,20 @@ pub(super) fn attach(cgroup: BorrowedFd<'_>, rules: &[DeviceRule], used: bool) -
             .map_err(|error| failure("detach the cgroup's old device filter", &error))?;
     }
     Ok(())
+}
+
+/// The verifier's last words say what it does not accept.
+fn refused(instructions: &[Instruction], error: &std::io::Error) -> Error {
+    let failure = failure("load the BPF device filter", error);
+    let log = verifier_log(instructions);
+    let last: Vec<&str> = log.trim_end().lines().rev().take(3).collect();
+    match last.is_empty() {
+        true => failure,
+        false => {
+            let words: Vec<&str> = last.into_iter().rev().collect();
+            failure.with_hint(format!("the kernel's verifier says: {}", words.join("; ")))
+        }
+    }
 }
 
 fn failure(what: &str, error: &std::io::Error) -> Error {
@@ -173,6 +188,20 @@ mod tests {
                 code => panic!("unknown instruction {code:#x}"),
             }
         }
+    }
+
+    #[test]
+    fn what_the_verifier_says_is_in_the_error() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let mut code = program("[]");
+        code.truncate(1);
+        let error = load_device_program(&code).expect_err("a program without an end");
+        let text = refused(&code, &error).to_string();
+        assert!(text.contains("the kernel's verifier says: "), "{text}");
+        assert!(text.contains("linux.resources.devices"), "{text}");
     }
 
     fn program(text: &str) -> Vec<Instruction> {

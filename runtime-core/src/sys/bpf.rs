@@ -2,18 +2,23 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
 const BPF_PROG_DETACH: libc::c_int = 9;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 /// How often a load is tried again; the kernel answers EAGAIN when a signal is pending.
 const LOAD_ATTEMPTS: u32 = 5;
+/// Room for what the verifier has to say about a program of a few hundred instructions.
+const LOG_LENGTH: usize = 64 << 10;
+/// The name of the programs, by which they are known again.
+const NAME: &[u8; 12] = b"coracle_dev\0";
 /// The most programs that the kernel lets be attached to one cgroup (BPF_CGROUP_MAX_PROGS).
 const MAX_PROGRAMS: u32 = 64;
 
@@ -80,6 +85,30 @@ struct IdAttr {
     open_flags: u32,
 }
 
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`, up to the name.
+#[repr(C)]
+struct ProgramInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_prog_len: u32,
+    xlated_prog_len: u32,
+    jited_prog_insns: u64,
+    xlated_prog_insns: u64,
+    load_time: u64,
+    created_by_uid: u32,
+    nr_map_ids: u32,
+    map_ids: u64,
+    name: [u8; 16],
+}
+
 /// Calls bpf(2) with one of the structures above.
 fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<i32> {
     let attr: *mut T = attr;
@@ -110,32 +139,52 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 
 /// Loads a program of the type `BPF_PROG_TYPE_CGROUP_DEVICE`.
 pub(crate) fn load_device_program(instructions: &[Instruction]) -> io::Result<OwnedFd> {
-    let mut name = [0; 16];
-    name.iter_mut().zip(b"coracle_dev").for_each(|(to, from)| *to = *from);
-    let count =
-        u32::try_from(instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let mut attempts = LOAD_ATTEMPTS;
     loop {
-        let mut attr = LoadAttr {
-            prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
-            insn_cnt: count,
-            insns: address(instructions),
-            license: address(c"Apache-2.0".to_bytes_with_nul()),
-            log_level: 0,
-            log_size: 0,
-            log_buf: 0,
-            kern_version: 0,
-            prog_flags: 0,
-            prog_name: name,
-            prog_ifindex: 0,
-            expected_attach_type: BPF_CGROUP_DEVICE,
-        };
         attempts -= 1;
-        match bpf(BPF_PROG_LOAD, &mut attr) {
+        match load(instructions, &mut []) {
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts > 0 => {}
-            result => return result.map(own),
+            result => return result,
         }
     }
+}
+
+/// What the kernel's verifier has to say against a program; empty if it accepts it.
+pub(crate) fn verifier_log(instructions: &[Instruction]) -> String {
+    let mut log = vec![0; LOG_LENGTH];
+    match load(instructions, &mut log) {
+        Ok(_accepted) => String::new(),
+        Err(_refused) => {
+            let text: Vec<u8> = log.into_iter().take_while(|byte| *byte != 0).collect();
+            String::from_utf8_lossy(&text).into_owned()
+        }
+    }
+}
+
+fn load(instructions: &[Instruction], log: &mut [u8]) -> io::Result<OwnedFd> {
+    let mut name = [0; 16];
+    name.iter_mut().zip(NAME).for_each(|(to, from)| *to = *from);
+    let count =
+        |length| u32::try_from(length).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG));
+    let mut attr = LoadAttr {
+        prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        insn_cnt: count(instructions.len())?,
+        insns: address(instructions),
+        license: address(c"Apache-2.0".to_bytes_with_nul()),
+        log_level: u32::from(!log.is_empty()),
+        log_size: count(log.len())?,
+        log_buf: if log.is_empty() {
+            0
+        } else {
+            std::ptr::from_mut(log).cast::<u8>().addr() as u64
+        },
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name: name,
+        prog_ifindex: 0,
+        expected_attach_type: BPF_CGROUP_DEVICE,
+    };
+    bpf(BPF_PROG_LOAD, &mut attr).map(own)
 }
 
 fn attachment(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>, flags: u32) -> AttachAttr {
@@ -165,7 +214,8 @@ pub(crate) fn detach_device_program(
     bpf(BPF_PROG_DETACH, &mut attachment(cgroup, program, 0)).map(drop)
 }
 
-/// The device programs that are attached to a cgroup v2 directory itself.
+/// The device programs of [`load_device_program`] that are attached to a cgroup v2 directory itself.
+/// Those of others, as of systemd or an administrator, are theirs to take off.
 pub(crate) fn attached_device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut ids = [0_u32; 64];
     let mut attr = QueryAttr {
@@ -186,5 +236,39 @@ pub(crate) fn attached_device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec
         let mut attr = IdAttr { prog_id: *id, next_id: 0, open_flags: 0 };
         bpf(BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
     };
-    ids.iter().zip(0..attr.prog_cnt).map(|(id, _)| open(id)).collect()
+    let mut programs = Vec::new();
+    for (id, _) in ids.iter().zip(0..attr.prog_cnt) {
+        match open(id) {
+            Ok(program) if is_own(&program)? => programs.push(program),
+            Ok(_foreign) => {}
+            // It was taken off meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(programs)
+}
+
+fn is_own(program: &OwnedFd) -> io::Result<bool> {
+    let mut info = ProgramInfo {
+        kind: 0,
+        id: 0,
+        tag: [0; 8],
+        jited_prog_len: 0,
+        xlated_prog_len: 0,
+        jited_prog_insns: 0,
+        xlated_prog_insns: 0,
+        load_time: 0,
+        created_by_uid: 0,
+        nr_map_ids: 0,
+        map_ids: 0,
+        name: [0; 16],
+    };
+    let mut attr = InfoAttr {
+        bpf_fd: number(program.as_fd()),
+        info_len: u32::try_from(size_of::<ProgramInfo>()).unwrap_or_default(),
+        info: std::ptr::from_mut(&mut info).addr() as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.name.starts_with(NAME))
 }
