@@ -3,6 +3,7 @@
 //! Every argument is an operation, `name` or `name=argument,argument…`. They run in order and
 //! each prints one JSON line: `{"op": …, "ok": …}` or `{"op": …, "errno": "EPERM"}`.
 
+mod agent;
 mod console;
 mod ops;
 mod report;

@@ -76,6 +76,12 @@ fn process_step(name: &str, argument: &str) -> Outcome {
             let (path, input) = argument.split_once(',').unwrap_or((argument, ""));
             crate::console::serve(path, input).map_err(|error| errno_of(&error)).and_then(done)
         }
+        "agent" => {
+            let mut parts = argument.splitn(3, ',');
+            let mut part = || parts.next().unwrap_or_default();
+            let (path, count) = (part(), part());
+            crate::agent::serve(path, count, part()).map_err(|error| errno_of(&error)).and_then(done)
+        }
         "record" => record(argument),
         "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),
         "spawn" => Command::new(argument)
@@ -177,10 +183,13 @@ fn notify(argument: &str) -> Result<Step, String> {
     plain(sent.map(|_| ()))
 }
 
-fn raw(parts: &[&str]) -> Result<Step, String> {
-    let (name, rest) = parts.split_first().ok_or("EINVAL")?;
-    let number = match *name {
+/// The number of a system call: by name, or after `#`.
+pub(crate) fn number(name: &str) -> Result<libc::c_long, String> {
+    Ok(match name {
         "getppid" => libc::SYS_getppid,
+        "execve" => libc::SYS_execve,
+        "write" => libc::SYS_write,
+        "sendmsg" => libc::SYS_sendmsg,
         "mkdirat" => libc::SYS_mkdirat,
         "fchmodat" => libc::SYS_fchmodat,
         "fchownat" => libc::SYS_fchownat,
@@ -201,7 +210,12 @@ fn raw(parts: &[&str]) -> Result<Step, String> {
         "acct" => libc::SYS_acct,
         "membarrier" => libc::SYS_membarrier,
         other => other.trim_start_matches('#').parse().map_err(|_| "EINVAL".to_owned())?,
-    };
+    })
+}
+
+fn raw(parts: &[&str]) -> Result<Step, String> {
+    let (name, rest) = parts.split_first().ok_or("EINVAL")?;
+    let number = number(name)?;
     let mut args = [0; 6];
     for (slot, word) in args.iter_mut().zip(rest) {
         *slot = match word.strip_prefix("0x") {

@@ -155,3 +155,30 @@ pub(crate) fn session_keyring() -> Result<(i64, String), Errno> {
     let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
     Ok((serial, text))
 }
+
+/// The next call that waits for the answer of a listener.
+///
+/// # Errors
+/// The errno of ioctl(2); `ENOENT` if the call waits no more.
+pub(crate) fn notification(listener: &OwnedFd) -> Result<libc::seccomp_notif, Errno> {
+    let data = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
+    let mut call = libc::seccomp_notif { id: 0, pid: 0, flags: 0, data };
+    let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
+    // SAFETY: `call` is a valid, writable structure of zeros for the whole call.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw mut call) };
+    Errno::result(result).map(|_| call)
+}
+
+/// Answers a call.
+///
+/// # Errors
+/// The errno of ioctl(2); `ENOENT` if the call waits no more.
+pub(crate) fn respond(
+    listener: &OwnedFd,
+    mut answer: libc::seccomp_notif_resp,
+) -> Result<(), Errno> {
+    let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
+    // SAFETY: `answer` is a valid, writable structure for the whole call.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw mut answer) };
+    Errno::result(result).map(drop)
+}

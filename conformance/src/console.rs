@@ -1,4 +1,4 @@
-//! The probe as the engine's side of a console socket.
+//! The probe as the engine's side of a socket.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use crate::failure::Check;
 use crate::leftovers;
 use crate::trial::Trial;
 
-/// A console socket with somebody behind it.
+/// A console socket, or another one, with somebody behind it.
 pub(crate) struct Console<'t> {
     trial: &'t Trial,
     child: Child,
@@ -28,13 +28,21 @@ impl<'t> Console<'t> {
     /// The probe does not listen.
     pub(crate) fn listen(trial: &'t Trial, input: &str) -> Check<Self> {
         let path = trial.new_path("tty");
-        let output = trial.new_path("console");
         let op = format!("console={},{input}", path.display());
+        Self::behind(trial, path, op)
+    }
+
+    /// The probe serves a socket by this operation.
+    ///
+    /// # Errors
+    /// The probe does not listen.
+    pub(crate) fn behind(trial: &'t Trial, path: PathBuf, op: String) -> Check<Self> {
+        let output = trial.new_path("console");
         let mut command = Command::new(trial.probe());
         command.arg(&op).stdin(Stdio::null()).stdout(std::fs::File::create(&output)?);
         let child = trial.spawn(&mut command)?;
         let console = Self { trial, child, op, output, path };
-        trial.until("the console socket", || console.path.exists())?;
+        trial.until("the socket", || console.path.exists())?;
         Ok(console)
     }
 
@@ -50,7 +58,7 @@ impl<'t> Console<'t> {
     pub(crate) fn finish(mut self) -> Check<Value> {
         let trial = self.trial;
         let child = &mut self.child;
-        trial.until("the end of the console", || matches!(child.try_wait(), Ok(Some(_))))?;
+        trial.until("the end of the service", || matches!(child.try_wait(), Ok(Some(_))))?;
         Answers::of(&read_lossy(&self.output))?.value(&self.op)
     }
 }

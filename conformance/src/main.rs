@@ -4,6 +4,7 @@
 //! the runtime leaves behind becomes its child, and it has its own mount namespace whose root is
 //! shared, so a mount that the runtime leaks is seen and dies with the worker.
 
+mod agent;
 mod args;
 mod bundle;
 mod call;

@@ -42,6 +42,8 @@ mod remounts;
 mod scheduling;
 mod seccomp;
 mod seccomp_arguments;
+mod seccomp_notify;
+mod seccomp_profile;
 mod signals;
 mod sysctl;
 
@@ -70,6 +72,8 @@ const GROUPS: &[&[Case]] = &[
     sysctl::CASES,
     seccomp::CASES,
     seccomp_arguments::CASES,
+    seccomp_notify::CASES,
+    seccomp_profile::CASES,
     hooks::CASES,
     hook_failures::CASES,
     hook_programs::CASES,

@@ -210,45 +210,6 @@ pub(super) const CASES: &[Case] = &[
         equal("Seccomp", text(&answers.value("report")?, "/status/Seccomp")?, "2")
     })
     .rows(&["seccomp: exec"]),
-    Case::new("seccomp/listener", "config-linux.md#seccomp: listenerPath gets the state", |t| {
-        let console = crate::console::Console::listen(t, "")?;
-        let c = t
-            .bundle()
-            .set(
-                "/linux/seccomp",
-                json!({
-                    "defaultAction": "SCMP_ACT_ALLOW",
-                    "listenerPath": console.argument(), "listenerMetadata": "some metadata",
-                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_NOTIFY" }],
-                }),
-            )
-            .ops(&["sleep"])
-            .create()?;
-        let pid = c.pid()?;
-        c.start()?.ok()?;
-        let got = console.finish()?;
-        equal("descriptors", &got["descriptors"], &json!(1))?;
-        let payload: Value = serde_json::from_str(text(&got, "/payload")?)?;
-        equal("fds", &payload["fds"], &json!(["seccompFd"]))?;
-        equal("pid", &payload["pid"], &json!(pid))?;
-        equal("metadata", &payload["metadata"], &json!("some metadata"))?;
-        equal("state", &payload["state"]["id"], &json!(c.id))
-    })
-    .rows(&["seccomp.listenerPath", "seccomp actions"])
-    .needs(&[Need::SeccompAction("SCMP_ACT_NOTIFY")]),
-    Case::new("seccomp/notify-without-listener", "NOTIFY needs listenerPath", |t| {
-        t.bundle()
-            .set(
-                "/linux/seccomp",
-                json!({
-                    "defaultAction": "SCMP_ACT_ALLOW",
-                    "syscalls": [{ "names": ["getpriority"], "action": "SCMP_ACT_NOTIFY" }],
-                }),
-            )
-            .refused("listener|notify")
-            .map(drop)
-    })
-    .rows(&["seccomp.listenerPath"]),
     Case::new("seccomp/inherited", "seccomp(2): children get the filter", |t| {
         let bundle = deny(t, "getpriority", json!({})).link("again", "/probe");
         let output =

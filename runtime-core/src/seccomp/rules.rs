@@ -53,9 +53,10 @@ impl Rules {
         for (index, rule) in profile.syscalls.iter().enumerate() {
             rules.read(rule, index, machine)?;
         }
-        // A profile that lets unknown calls through, or leaves them to a tracer, also lets those
-        // through that are newer than itself.
-        if matches!(default_action, Action::Allow | Action::Log | Action::Trace) {
+        // A profile that lets unknown calls through, or leaves them to a tracer or an agent, does the
+        // same with those that are newer than itself.
+        let judged = [Action::Allow, Action::Log, Action::Trace, Action::Notify];
+        if judged.contains(&default_action) {
             rules.newest.fill(None);
         }
         Ok(rules)

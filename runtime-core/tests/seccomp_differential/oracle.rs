@@ -143,7 +143,7 @@ pub(crate) struct Stub {
 
 impl Stub {
     pub(crate) fn new(profile: &Seccomp, machine: Machine) -> Self {
-        let lenient = [Action::Allow, Action::Log, Action::Trace];
+        let lenient = [Action::Allow, Action::Log, Action::Trace, Action::Notify];
         let mut largest = Vec::new();
         for (_, arch) in architectures(profile, machine) {
             let numbers = profile.syscalls.iter().flat_map(|rule| &rule.names).filter_map(|name| {

@@ -49,13 +49,14 @@ fn engines_profiles() {
     println!("{} different profiles", profiles.len());
 }
 
-pub(crate) const ACTIONS: [Action; 8] = [
+pub(crate) const ACTIONS: [Action; 9] = [
     Action::Allow,
     Action::Errno,
     Action::Kill,
     Action::KillProcess,
     Action::KillThread,
     Action::Log,
+    Action::Notify,
     Action::Trace,
     Action::Trap,
 ];
@@ -173,4 +174,22 @@ fn flags_are_those_of_runc() {
     assert_eq!(flags(Some(Vec::new())), 0);
     assert_eq!(flags(Some(vec![Flag::Log])), 2);
     assert_eq!(flags(Some(vec![Flag::SpecAllow, Flag::Log, Flag::Tsync])), 6);
+    // The kernel refuses it without a listener.
+    assert_eq!(flags(Some(vec![Flag::WaitKillableRecv])), 0);
+}
+
+#[test]
+fn a_filter_has_a_listener_if_a_call_may_be_left_to_it() {
+    let flags = |default, names: &[&str], flags: &[Flag]| {
+        let mut profile = Seccomp { flags: Some(flags.to_vec()), ..base(default, &[]) };
+        profile.syscalls.push(rule(names, Action::Notify, Vec::new()));
+        let filter = coracle::seccomp::compile(&profile).unwrap();
+        assert_eq!(filter.has_listener(), filter.flags() & 8 != 0);
+        filter.flags()
+    };
+    assert_eq!(flags(Action::Allow, &["read"], &[]), 8);
+    assert_eq!(flags(Action::Notify, &["read"], &[]), 8);
+    assert_eq!(flags(Action::Allow, &["no_such_call"], &[Flag::WaitKillableRecv]), 0);
+    let all = [Flag::WaitKillableRecv, Flag::Tsync, Flag::Log, Flag::SpecAllow];
+    assert_eq!(flags(Action::Allow, &["read"], &all), 0b10_1110);
 }

@@ -104,6 +104,6 @@ fn on_aarch64(mut profile: Seccomp) -> Seccomp {
 
 #[test]
 fn several_actions() {
-    let actions = &[Action::Log, Action::Trap, Action::Errno, Action::Trace];
+    let actions = &[Action::Log, Action::Trap, Action::Errno, Action::Trace, Action::Notify];
     check(100, profile(actions).prop_map(|profile| (profile, Machine::X86_64)));
 }
