@@ -9,6 +9,7 @@ use super::control_files::{cgroup_of, files, offers, only_v1, own_directory};
 use crate::case::{Case, Need};
 use crate::failure::{Check, broken, ensure, skip};
 use crate::trial::Trial;
+use crate::value::equal;
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
@@ -141,6 +142,19 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["memory.checkBeforeUpdate"])
     .needs(&[Need::Controller("memory")]),
+    Case::new("memory/check-before-update-running", "update: below the use is refused", |t| {
+        let c = t.bundle().ops(&["sleep"]).start()?;
+        let dir = t.host.cgroup_dir("memory", &cgroup_of(t, &c.id));
+        let file = dir.join(if t.host.v2 { "memory.max" } else { "memory.limit_in_bytes" });
+        let before = fs::read_to_string(&file)?;
+        let limits = r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#;
+        let call = t.call(&["update", "--resources", "-", &c.id]).stdin(limits)?;
+        call.run()?.fails_with("memory|limit")?;
+        equal("the limit", &fs::read_to_string(&file)?, &before)?;
+        c.is("running")
+    })
+    .rows(&["memory.checkBeforeUpdate"])
+    .needs(&[Need::Controller("memory"), Need::Command("update")]),
     Case::new("memory/all-enforced", "exec'd processes count as well", |t| {
         let b = t.bundle().set("/linux/resources/memory", json!({ "limit": 33_554_432 }));
         let c = b.ops(&["sleep"]).start()?;
