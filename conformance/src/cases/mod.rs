@@ -22,6 +22,7 @@ mod exec;
 mod exec_settings;
 mod exit;
 mod filesystems;
+mod hidden_paths;
 mod hook_failures;
 mod hook_programs;
 mod hooks;
@@ -70,6 +71,7 @@ const GROUPS: &[&[Case]] = &[
     binds::CASES,
     devices::CASES,
     sysctl::CASES,
+    hidden_paths::CASES,
     seccomp::CASES,
     seccomp_arguments::CASES,
     seccomp_notify::CASES,
