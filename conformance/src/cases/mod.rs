@@ -41,6 +41,8 @@ mod output;
 mod process;
 mod remounts;
 mod scheduling;
+mod reliability;
+mod reliability_cgroups;
 mod seccomp;
 mod seccomp_arguments;
 mod seccomp_notify;
@@ -91,6 +93,8 @@ const GROUPS: &[&[Case]] = &[
     controllers::CASES,
     config::CASES,
     concurrency::CASES,
+    reliability::CASES,
+    reliability_cgroups::CASES,
     signals::CASES,
     attacks::destinations::CASES,
     attacks::masks::CASES,
