@@ -58,6 +58,7 @@ pub const PERMISSIONS: u32 = 0o7_777;
 /// The longest path, its NUL included.
 pub const PATH_MAX: usize = 4096;
 
+pub const AT_STATX_DONT_SYNC: u32 = 0x4000;
 /// Type, mode, owner, inode: what [`Statx`] is asked for.
 pub const STATX_BASIC_STATS: u32 = 0x7ff;
 

@@ -48,9 +48,10 @@ pub fn size(fd: Fd) -> Result<usize> {
     call!(LSEEK, fd, 0usize, crate::abi::SEEK_END)
 }
 
-/// `statx` of the descriptor itself.
+/// `statx` of the descriptor itself, with what the kernel knows: the server of a file system that is
+/// away (NFS, FUSE) would keep the caller waiting.
 pub fn stat(fd: Fd) -> Result<Statx> {
-    statx(fd, c"", crate::abi::AT_EMPTY_PATH)
+    statx(fd, c"", crate::abi::AT_EMPTY_PATH | crate::abi::AT_STATX_DONT_SYNC)
 }
 
 pub fn statx(dir: Fd, path: &CStr, flags: u32) -> Result<Statx> {

@@ -18,6 +18,9 @@ use crate::sys::pidfd;
 /// How long a killed process may take to end.
 const BOUND: Duration = Duration::from_secs(10);
 
+/// How long it usually takes at most.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// How long the hooks of a container's end may take while a deletion by force waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -126,7 +129,7 @@ fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> 
             {
                 cgroup.thaw()?;
             }
-            wait_for_end(pidfd.as_fd(), entry)?;
+            wait_for_end(pidfd.as_fd(), entry, cgroup)?;
             // Only a parent can reap; for anybody else this answers ECHILD.
             let _reaped = pidfd::try_wait(pidfd.as_fd());
         }
@@ -134,8 +137,14 @@ fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> 
     Ok(())
 }
 
-fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
-    if pidfd::ended_within(pidfd, Some(BOUND)).attempt("wait for a killed process")? {
+fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry, cgroup: Option<&dyn Manager>) -> Result<()> {
+    let ended = |time| pidfd::ended_within(pidfd, Some(time)).attempt("wait for a killed process");
+    if ended(SHORT)? {
+        return Ok(());
+    }
+    // On v1 nothing ends below a cgroup that somebody else has frozen: waiting does not help.
+    let frozen = cgroup.map_or(Ok(None), Manager::frozen_at)?;
+    if frozen.is_none() && ended(BOUND)? {
         return Ok(());
     }
     let (what, pid) = match entry {
@@ -143,8 +152,12 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
         Entry::Init(Identity { pid, .. }) => ("container init", *pid),
         Entry::Creating(_) | Entry::Cgroup(_) | Entry::Ended => return Ok(()),
     };
-    Err(Error::new(ErrorKind::TimedOut, format!("{what} still running: pid {pid}"))
-        .with_hint("a frozen parent cgroup or a dead file server can hold it"))
+    let hint = frozen.map_or_else(
+        || "a dead file server can hold it".to_owned(),
+        |place| format!("a frozen cgroup holds it, thaw {}", place.display()),
+    );
+    let message = format!("{what} still running: pid {pid}");
+    Err(Error::new(ErrorKind::TimedOut, message).with_hint(hint))
 }
 
 /// The manager of the cgroups of the record, which knows what became of them, or else of the journal.
