@@ -16,6 +16,7 @@ mod control_files;
 mod controllers;
 mod cpu;
 mod descriptors;
+mod device_nodes;
 mod device_rules;
 mod devices;
 mod exec;
@@ -27,6 +28,7 @@ mod hook_failures;
 mod hook_programs;
 mod hooks;
 mod id_maps;
+mod joins;
 mod labels;
 mod lifecycle;
 mod limits;
@@ -64,6 +66,7 @@ const GROUPS: &[&[Case]] = &[
     capabilities::CASES,
     descriptors::CASES,
     namespaces::CASES,
+    joins::CASES,
     id_maps::CASES,
     nested::CASES,
     mounts::CASES,
@@ -72,6 +75,7 @@ const GROUPS: &[&[Case]] = &[
     remounts::CASES,
     binds::CASES,
     devices::CASES,
+    device_nodes::CASES,
     sysctl::CASES,
     hidden_paths::CASES,
     seccomp::CASES,

@@ -260,11 +260,11 @@ pub(super) const CASES: &[Case] = &[
     .rows(&["domainname"]),
 ];
 
-fn inside<'v>(report: &'v Value, kind: &str) -> Check<&'v str> {
+pub(super) fn inside<'v>(report: &'v Value, kind: &str) -> Check<&'v str> {
     text(report, &format!("/namespaces/{kind}"))
 }
 
-fn host(kind: &str) -> Check<String> {
+pub(super) fn host(kind: &str) -> Check<String> {
     Ok(fs::read_link(format!("/proc/self/ns/{kind}"))?.display().to_string())
 }
 
@@ -279,8 +279,7 @@ fn absent(t: &Trial, kind: &str, file: &str) -> Check {
 /// Joins a namespace that another process keeps.
 fn joined(t: &Trial, flag: CloneFlags, kind: &str, file: &str) -> Check {
     let keeper = Keeper::new(t, flag)?;
-    let path = format!("/proc/{}/ns/{file}", keeper.child.id());
-    let link = fs::read_link(&path)?.display().to_string();
+    let (path, link) = (keeper.path(file), keeper.link(file)?);
     ensure(link != host(file)?, "the keeper has no namespace of its own")?;
     let mut bundle = t.bundle().join(kind, &path);
     if kind == "uts" {
@@ -290,24 +289,18 @@ fn joined(t: &Trial, flag: CloneFlags, kind: &str, file: &str) -> Check {
 }
 
 /// A sleeping process with one namespace of its own.
-struct Keeper<'t> {
+pub(super) struct Keeper<'t> {
     trial: &'t Trial,
     child: Child,
 }
 
 impl<'t> Keeper<'t> {
-    fn new(trial: &'t Trial, flag: CloneFlags) -> Check<Self> {
-        let name = match flag {
-            CloneFlags::CLONE_NEWNET => "net",
-            CloneFlags::CLONE_NEWIPC => "ipc",
-            CloneFlags::CLONE_NEWUTS => "uts",
-            _ => "cgroup",
-        };
+    pub(super) fn new(trial: &'t Trial, flag: CloneFlags) -> Check<Self> {
         let thread_limited = std::thread::scope(|scope| {
             // Only this thread changes its namespace; its child inherits it.
             scope
                 .spawn(move || {
-                    unshare(flag).map_err(|error| format!("unshare {name}: {error}"))?;
+                    unshare(flag).map_err(|error| format!("unshare {flag:?}: {error}"))?;
                     let mut command = Command::new(trial.probe());
                     command.arg("sleep").stdin(Stdio::null()).stdout(Stdio::null());
                     trial.spawn(&mut command).map_err(|error| error.to_string())
@@ -316,6 +309,21 @@ impl<'t> Keeper<'t> {
         });
         let child = thread_limited.map_err(|_| "the thread died")??;
         Ok(Self { trial, child })
+    }
+
+    /// The file of its namespace of this name.
+    pub(super) fn path(&self, file: &str) -> String {
+        format!("/proc/{}/ns/{file}", self.child.id())
+    }
+
+    /// What this namespace is.
+    pub(super) fn link(&self, file: &str) -> Check<String> {
+        Ok(fs::read_link(self.path(file))?.display().to_string())
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::host::Host;
 use crate::id::ContainerId;
-use crate::launch::{self, Control, Gates, Idle, Process, Resolver};
+use crate::launch::{self, Control, Gates, Idle, Opened, Process, Resolver};
 use crate::plan::{IdMaps, Plan, StateDocument};
 use crate::seccomp::{self, Address, Filter};
 use crate::spec::Seccomp;
@@ -156,8 +156,8 @@ impl Resolver for Opener<'_> {
         Ok(self.creation.directory.short_path(START_SOCKET))
     }
 
-    fn temporary(&self) -> Result<PathBuf> {
-        Ok(self.creation.directory.temporary_path())
+    fn node(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.creation.directory.node_path(index))
     }
 
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
@@ -319,7 +319,7 @@ fn set_up(
     creation: &mut Creation,
     console: &mut Console,
 ) -> Result<Served> {
-    let slots = launch::open_sources(plan, &Opener { creation, runtime })?;
+    let Opened { slots, nodes } = launch::open_sources(plan, &Opener { creation, runtime })?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &slots)?;
@@ -341,6 +341,8 @@ fn set_up(
         agent: None,
     };
     launch::serve(plan, &control, process, &mut gates)?;
+    // Everything is attached.
+    drop(nodes);
     let init = gates
         .init
         .ok_or_else(|| Error::new(ErrorKind::System, "the init program has passed no gate"))?;

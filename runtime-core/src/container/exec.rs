@@ -75,7 +75,7 @@ impl Resolver for InitOf<'_> {
         Err(Error::new(ErrorKind::WrongStatus, "a further process has no start socket"))
     }
 
-    fn temporary(&self) -> Result<PathBuf> {
+    fn node(&self, _index: usize) -> Result<PathBuf> {
         Err(Error::new(ErrorKind::WrongStatus, "a further process has no devices of its own"))
     }
 
@@ -236,7 +236,7 @@ impl Container {
         (filter, place): (Option<Vec<u8>>, Place),
     ) -> Result<Started> {
         let record = self.record()?;
-        let slots = launch::open_sources(plan, &InitOf(record))?;
+        let slots = launch::open_sources(plan, &InitOf(record))?.slots;
         let agent = record.agent.as_ref().map(Address::connect).transpose()?;
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;

@@ -21,7 +21,7 @@ pub(crate) use gates::{Gates, KILLED, Process, serve};
 pub(crate) use idle::Idle;
 pub(crate) use image::Image;
 pub(crate) use scheduling::apply as schedule;
-pub(crate) use sources::{Resolver, check_kept, open as open_sources};
+pub(crate) use sources::{Opened, Resolver, check_kept, open as open_sources};
 pub(crate) use user_namespace::with_maps as user_namespace;
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
 //! Device nodes for containers in user namespaces.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, major, makedev, minor, mknod, stat};
@@ -12,19 +12,31 @@ use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::plan::{Node, ShownDevice};
 use crate::sys::mount;
 
-/// A detached mount that shows a new node and nothing else. The name at `path` is gone afterwards: the
-/// mount keeps the node.
-///
-/// # Errors
-/// The failure of a system call.
-pub(super) fn make(path: &Path, node: &Node) -> Result<OwnedFd> {
-    let kind = SFlag::from_bits_truncate(node.mode & libc::S_IFMT);
-    let number = makedev(node.major.into(), node.minor.into());
-    // Nobody else can open it before it has its owner.
-    mknod(path, kind, Mode::empty(), number).attempt("make a device node")?;
-    let mounted = finish(path, node);
-    unlinkat(AT_FDCWD, path, UnlinkatFlags::NoRemoveDir).attempt("remove the name of a node")?;
-    mounted
+/// A node under a name of the state directory, which ends with this value: the mount keeps the node.
+#[derive(Debug)]
+pub(crate) struct MadeNode(PathBuf);
+
+impl MadeNode {
+    /// Makes the node, and a detached mount that shows it and nothing else.
+    ///
+    /// # Errors
+    /// The failure of a system call.
+    pub(super) fn new(path: PathBuf, node: &Node) -> Result<(Self, OwnedFd)> {
+        let kind = SFlag::from_bits_truncate(node.mode & libc::S_IFMT);
+        let number = makedev(node.major.into(), node.minor.into());
+        // Nobody else can open it before it has its owner.
+        mknod(&path, kind, Mode::empty(), number).attempt("make a device node")?;
+        let made = Self(path);
+        let tree = finish(&made.0, node)?;
+        Ok((made, tree))
+    }
+}
+
+impl Drop for MadeNode {
+    fn drop(&mut self) {
+        // What stays is removed with the state directory.
+        let _removed = unlinkat(AT_FDCWD, &self.0, UnlinkatFlags::NoRemoveDir);
+    }
 }
 
 fn finish(path: &Path, node: &Node) -> Result<OwnedFd> {

@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::Mode;
 
-use super::node;
+use super::node::{self, MadeNode};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::plan::{self, IdMaps, MountIds, Plan, Source};
 use crate::program::MAX_SLOTS;
@@ -24,8 +24,8 @@ pub(crate) trait Resolver {
     fn start_socket(&self) -> Result<PathBuf>;
     /// The container's directory in the v1 hierarchy of this name.
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf>;
-    /// A name in a directory of the container's own, where nothing is.
-    fn temporary(&self) -> Result<PathBuf>;
+    /// Where a device node can be made, for each index another path.
+    fn node(&self, index: usize) -> Result<PathBuf>;
     /// A user namespace with these maps.
     fn user_namespace(&self, maps: &IdMaps) -> Result<OwnedFd>;
     /// The pidfd of the container's init process.
@@ -34,11 +34,20 @@ pub(crate) trait Resolver {
     fn init_root(&self) -> Result<OwnedFd>;
 }
 
-/// Opens all sources of a plan: one descriptor for each slot, in their order.
+/// The opened sources.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// One descriptor for each slot, in their order.
+    pub(crate) slots: Vec<OwnedFd>,
+    /// The nodes that were made, which must exist until they are attached.
+    pub(crate) nodes: Vec<MadeNode>,
+}
+
+/// Opens all sources of a plan.
 ///
 /// # Errors
 /// The failure of the system call, with the field and the path.
-pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Vec<OwnedFd>> {
+pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
     if plan.sources.len() > MAX_SLOTS {
         let message = format!("more than {MAX_SLOTS} mounts and namespaces");
         return Err(Error::new(ErrorKind::Unsupported, message).with_field("mounts"));
@@ -46,14 +55,19 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Vec<OwnedFd>>
     for (device, origin) in &plan.shown_devices {
         node::check(device).map_err(|error| origin.blame(error))?;
     }
-    let mut slots = Vec::with_capacity(plan.sources.len());
+    let mut opened = Opened { slots: Vec::with_capacity(plan.sources.len()), nodes: Vec::new() };
     for (source, origin) in &plan.sources {
-        slots.push(open_one(source, resolver).map_err(|error| origin.blame(error))?);
+        let fd = open_one(source, resolver, &mut opened.nodes);
+        opened.slots.push(fd.map_err(|error| origin.blame(error))?);
     }
-    Ok(slots)
+    Ok(opened)
 }
 
-fn open_one(source: &Source, resolver: &dyn Resolver) -> Result<OwnedFd> {
+fn open_one(
+    source: &Source,
+    resolver: &dyn Resolver,
+    nodes: &mut Vec<MadeNode>,
+) -> Result<OwnedFd> {
     match source {
         Source::Tree { path, recursive } => tree(path, *recursive),
         Source::MappedTree { path, recursive, ids, whole } => {
@@ -61,7 +75,11 @@ fn open_one(source: &Source, resolver: &dyn Resolver) -> Result<OwnedFd> {
             map_ids(tree.as_fd(), ids, *whole, resolver).map_err(|error| error.with_path(path))?;
             Ok(tree)
         }
-        Source::Node(made) => node::make(&resolver.temporary()?, made),
+        Source::Node(wanted) => {
+            let (made, tree) = MadeNode::new(resolver.node(nodes.len())?, wanted)?;
+            nodes.push(made);
+            Ok(tree)
+        }
         Source::Cgroup { hierarchy } => tree(&resolver.cgroup(hierarchy)?, false),
         Source::Namespace { path, kind } => {
             let namespace = namespace(path)?;

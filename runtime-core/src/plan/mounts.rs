@@ -10,7 +10,7 @@ pub(super) use super::trees::copy;
 use super::{Origin, cgroup_mount, filesystem, trees};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{List, Step};
-use crate::spec::{Mount, NamespaceKind, Propagation, Spec};
+use crate::spec::{Mount, Propagation, Spec};
 
 /// Files of procfs that may be mounted over (runc's list): they describe the machine, and
 /// programs such as LXCFS show the container's share there instead.
@@ -291,10 +291,9 @@ pub(super) fn write(
     let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
     let from = Origin::Field("linux.rootfsPropagation");
     let from = if private { from } else { Origin::None };
-    // A mount namespace that others live in is left as it is.
-    if setting.namespaces.is_new(NamespaceKind::Mount) {
-        draft.push(&Step::Propagation { propagation }, from);
-    }
+    // Also where others live in the mount namespace, as runc does: the container's mounts would reach
+    // whoever shares theirs with it, mostly the host.
+    draft.push(&Step::Propagation { propagation }, from);
     if let Some((tree, make)) = null {
         write_make(draft, tree, make, &Origin::Field("linux.maskedPaths"));
     }

@@ -15,9 +15,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::plan::NOTIFY_SOCKET;
+use crate::program::MAX_SLOTS;
 
-/// A name for what is written before it is renamed or removed.
-const TEMPORARY: &str = ".filter";
+/// How the names of device nodes begin.
+const NODE: &str = "node";
 
 /// The name of the socket on which the init program waits for `start`.
 pub(crate) const START_SOCKET: &str = "start.sock";
@@ -157,10 +158,10 @@ impl Directory {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()))
     }
 
-    /// A path below the directory for a file that is removed at once; where that does not happen, a
-    /// deletion removes it. Valid in this process only.
-    pub(crate) fn temporary_path(&self) -> PathBuf {
-        self.short_path(TEMPORARY)
+    /// A path below the directory for a device node that exists while the container is made. Valid in
+    /// this process only.
+    pub(crate) fn node_path(&self, index: usize) -> PathBuf {
+        self.short_path(&format!("{NODE}{index}"))
     }
 
     /// Replaces a file atomically.
@@ -200,14 +201,24 @@ impl Directory {
     /// # Errors
     /// The failure of a system call.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", TEMPORARY] {
+        for name in ["state.json", "journal", "filter", START_SOCKET, ".state.json", ".filter"] {
             self.unlink(name)?;
         }
         let whole = || unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir);
-        let removed = match whole() {
-            Err(Errno::ENOTEMPTY) => self.remove_notify_directory().and_then(|()| whole()),
-            removed => removed,
-        };
+        let mut removed = whole();
+        if removed == Err(Errno::ENOTEMPTY) {
+            removed = match self.remove_notify_directory() {
+                Ok(()) | Err(Errno::ENOENT) => whole(),
+                failed => failed,
+            };
+        }
+        if removed == Err(Errno::ENOTEMPTY) {
+            // A command that was killed while it made the container could not remove them.
+            for index in 0..MAX_SLOTS {
+                self.unlink(&format!("{NODE}{index}"))?;
+            }
+            removed = whole();
+        }
         match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => {
