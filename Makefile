@@ -13,10 +13,11 @@ help:
 	@echo 'make test-vm               conformance on pure cgroup v2 in a VM, as root and as a user'
 	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (2 GB, root)'
 	@echo 'make bench                 side by side with the runtimes that are installed'
+	@echo 'make bench-cgroups         cgroups beside the bare calls and the crate cgroups-rs'
 	@echo 'make install               to $$(DESTDIR)$$(PREFIX)/bin (PREFIX=/usr/local)'
 	@echo 'make clean                 remove target/ and out/'
 
-.PHONY: demo release test test-vm test-engines bench install clean
+.PHONY: demo release test test-vm test-engines bench bench-cgroups install clean
 demo:
 	@build/demo
 
@@ -34,6 +35,9 @@ test-engines:
 
 bench:
 	@build/bench
+
+bench-cgroups:
+	@build/bench-cgroups
 
 # Installs what `make release` built, so that `sudo make install` does not compile as root.
 install:
