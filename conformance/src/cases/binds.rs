@@ -153,40 +153,109 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["mounts.options: recursive"])
     .needs(&[Need::Root]),
-    Case::new("binds/idmap", "config.md#mounts: uidMappings and gidMappings of a mount", |t| {
-        let map = json!([{ "containerID": 0, "hostID": 5000, "size": 1000 }]);
-        let mount = json!({ "destination": "/data", "source": source(t)?, "options": ["bind"],
-            "uidMappings": map, "gidMappings": map });
-        let node = t
+    Case::new(
+        "binds/special-files",
+        "config.md#mounts: a socket, a fifo, a device, on missing targets",
+        |t| {
+            let dir = t.path("special");
+            fs::create_dir(&dir)?;
+            let _listener = std::os::unix::net::UnixListener::bind(dir.join("socket"))?;
+            nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU)?;
+            let mut bundle = t.bundle();
+            for name in ["socket", "fifo"] {
+                bundle = bundle.bind(&dir.join(name), &format!("/new/{name}"), &["ro"]);
+            }
+            let ops = ["stat=/new/socket", "stat=/new/fifo", "stat=/new/null"];
+            let answers = bundle.bind(&PathBuf::from("/dev/null"), "/new/null", &[]).probe(&ops)?;
+            for (op, kind) in ops.iter().zip(["socket", "fifo", "char"]) {
+                equal(op, &answers.value(op)?["kind"], &json!(kind))?;
+            }
+            Ok(())
+        },
+    )
+    .rows(&["mounts: missing target", "mounts.source"]),
+    Case::new("binds/directory-over-file", "mount(2): of different kinds is an error", |t| {
+        t.bundle().file("data", "").bind(&source(t)?, "/data", &[]).refused("/data").map(drop)
+    })
+    .rows(&["mounts.source"]),
+    Case::new("binds/below-another", "config.md#mounts: below a mount of the list", |t| {
+        let source = source(t)?;
+        let answers = t
             .bundle()
-            .set("/mounts/-", mount)
-            .probe(&["stat=/data/file"])?
-            .value("stat=/data/file")?;
-        equal("uid", &node["uid"], &json!(5000))
+            .mount("/top", "tmpfs", "tmpfs", &["size=64k"])
+            .bind(&source, "/top/a/b", &[])
+            .bind(&source.join("file"), "/top/a/b/sub/copy", &["ro"])
+            .probe(&["read=/top/a/b/file", "read=/top/a/b/sub/copy"])?;
+        equal("file", &answers.value("read=/top/a/b/file")?, &json!("content"))?;
+        equal("file", &answers.value("read=/top/a/b/sub/copy")?, &json!("content"))
     })
-    .rows(&["mounts.uidMappings"])
-    .needs(&[Need::Root, Need::Kernel(5, 12)]),
-    Case::new("binds/idmap-own", "config.md#mounts: idmap alone takes the container's maps", |t| {
-        let mount = json!({ "destination": "/data", "source": source(t)?,
-            "options": ["bind", "idmap"] });
-        let node = t
-            .bundle()
-            .user_namespace()
-            .directory("data")
-            .set("/mounts/-", mount)
-            .probe(&["stat=/data/file"])?
-            .value("stat=/data/file")?;
-        equal("uid", &node["uid"], &json!(0))
+    .rows(&["mounts", "mounts: missing target"]),
+    Case::new(
+        "binds/file-through-links",
+        "config.md#mounts: links of the image lead inside",
+        |t| {
+            let answers = t
+                .bundle()
+                .directory("real/etc")
+                .link("alias", "/real")
+                .link("real/etc/hosts", "../../other/hosts")
+                .bind(&source(t)?.join("file"), "/alias/etc/hosts", &[])
+                .probe(&["read=/other/hosts", "read=/alias/etc/hosts"])?;
+            equal("file", &answers.value("read=/other/hosts")?, &json!("content"))?;
+            equal("file", &answers.value("read=/alias/etc/hosts")?, &json!("content"))
+        },
+    )
+    .rows(&["mounts: inside the root", "mounts: missing target"]),
+    Case::new("binds/missing-source-field", "the error names the field of the source", |t| {
+        let mount = json!({ "destination": "/a", "source": "no-such-source", "options": ["bind"] });
+        t.bundle().set("/mounts", json!([mount])).refused("no-such-source").map(drop)
     })
-    .rows(&["mounts.options: idmap"])
-    .needs(&[Need::Root, Need::UserNamespace, Need::Kernel(5, 12)]),
-    Case::new("binds/idmap-without-maps", "idmap needs maps", |t| {
-        let mount = json!({ "destination": "/data", "source": source(t)?,
-            "options": ["bind", "idmap"] });
-        t.bundle().set("/mounts/-", mount).refused("map|namespace|setattr").map(drop)
+    .rows(&["mounts.source"]),
+    Case::new("binds/source-absent", "config.md#mounts: a bind mount needs a source", |t| {
+        let mount = json!({ "destination": "/a", "options": ["bind"] });
+        t.bundle().set("/mounts/-", mount).refused("source|/a").map(drop)
     })
-    .rows(&["mounts.options: idmap"])
-    .needs(&[Need::Root]),
+    .rows(&["mounts.source"]),
+    Case::new(
+        "binds/propagation-in-order",
+        "mount(8): several propagations, one after the other",
+        |t| {
+            let report = t
+                .bundle()
+                .bind(&source(t)?, "/a", &["shared", "private"])
+                .bind(&source(t)?, "/b", &["private", "shared"])
+                .report()?;
+            let found = |point| -> Check<String> {
+                Ok(strings(at(&report, point)?, "/optional")?.join(" "))
+            };
+            equal("/a", &found("/a")?, "")?;
+            ensure(found("/b")?.starts_with("shared:"), found("/b")?)
+        },
+    )
+    .rows(&["mounts.options: propagation"]),
+    Case::new(
+        "binds/shared-stays-inside",
+        "config-linux.md: rootfsPropagation keeps events from the host",
+        |t| {
+            let shared = source(t)?;
+            let again = MsFlags::MS_BIND;
+            mount(Some(&shared), &shared, None::<&str>, again, None::<&str>)?;
+            let made = mount(None::<&str>, &shared, None::<&str>, MsFlags::MS_SHARED, None::<&str>);
+            let outcome = made.map_err(Into::into).and_then(|()| {
+                t.bundle()
+                    .bind(&shared, "/data", &["shared"])
+                    .mount("/data/late", "tmpfs", "inner", &[])
+                    .report()
+            });
+            let mounts = fs::read_to_string("/proc/self/mountinfo");
+            umount2(&shared, MntFlags::MNT_DETACH)?;
+            let optional = strings(at(&outcome?, "/data")?, "/optional")?.join(" ");
+            ensure(optional.contains("shared:") && optional.contains("master:"), optional)?;
+            ensure(!mounts?.contains(" inner "), "a mount of the container has reached the host")
+        },
+    )
+    .needs(&[Need::Root])
+    .rows(&["mounts.options: propagation"]),
     Case::new("binds/private", "config.md#mounts: private", |t| propagation(t, "private", &[]))
         .rows(&["mounts.options: propagation"]),
     Case::new("binds/rprivate", "config.md#mounts: rprivate", |t| propagation(t, "rprivate", &[]))
@@ -239,79 +308,6 @@ pub(super) const CASES: &[Case] = &[
     )
     .rows(&["mounts.options: propagation"])
     .needs(&[Need::Root]),
-    Case::new("rootfs/propagation-private", "config-linux.md#rootfs-mount-propagation", |t| {
-        root_propagation(t, "private", "")
-    })
-    .rows(&["linux.rootfsPropagation"]),
-    Case::new("rootfs/propagation-slave", "config-linux.md#rootfs-mount-propagation", |t| {
-        root_propagation(t, "slave", "master:")
-    })
-    .rows(&["linux.rootfsPropagation"])
-    .needs(&[Need::Root]),
-    Case::new("rootfs/propagation-shared", "config-linux.md#rootfs-mount-propagation", |t| {
-        root_propagation(t, "shared", "shared:")
-    })
-    .rows(&["linux.rootfsPropagation"])
-    .needs(&[Need::Root]),
-    Case::new("rootfs/propagation-unbindable", "config-linux.md#rootfs-mount-propagation", |t| {
-        root_propagation(t, "unbindable", "unbindable")
-    })
-    .rows(&["linux.rootfsPropagation"]),
-    Case::new("rootfs/propagation-unknown", "config-linux.md#rootfs-mount-propagation", |t| {
-        t.bundle().set("/linux/rootfsPropagation", "sideways").refused("sideways").map(drop)
-    })
-    .rows(&["linux.rootfsPropagation"]),
-    Case::new("rootfs/readonly", "config.md#root: readonly", |t| {
-        let answers = t.bundle().set("/root/readonly", true).probe(&[
-            "create=/file",
-            "create=/dev/shm/file",
-            "mkdir=/etc/new",
-        ])?;
-        answers.fails("create=/file", "EROFS")?;
-        answers.fails("mkdir=/etc/new", "EROFS")?;
-        answers.value("create=/dev/shm/file").map(drop)
-    })
-    .rows(&["root"]),
-    Case::new("rootfs/writable", "config.md#root: not readonly", |t| {
-        t.bundle().probe(&["create=/file"])?.value("create=/file").map(drop)
-    })
-    .rows(&["root"]),
-    Case::new("rootfs/absolute-path", "config.md#root: an absolute path", |t| {
-        let bundle = t.bundle();
-        let path = bundle.rootfs("").display().to_string();
-        bundle.set("/root/path", path).ops(&["exit=3"]).run()?.code(3).map(drop)
-    })
-    .rows(&["root.path relative"]),
-    Case::new("rootfs/missing", "config.md#root: the path must exist", |t| {
-        t.bundle().set("/root/path", "no-such-rootfs").refused("no-such-rootfs").map(drop)
-    })
-    .rows(&["root.path relative"]),
-    Case::new("rootfs/file", "config.md#root: the path must be a directory", |t| {
-        t.bundle()
-            .file("etc/file", "")
-            .set("/root/path", "rootfs/etc/file")
-            .refused("not a directory|rootfs")
-            .map(drop)
-    })
-    .rows(&["root.path relative"]),
-    Case::new("rootfs/host-hidden", "the host's files are out of reach", |t| {
-        let path = t.dir().display().to_string();
-        let answers = t.bundle().probe(&[&format!("stat={path}"), "report"])?;
-        answers.fails(&format!("stat={path}"), "ENOENT")?;
-        let report = answers.value("report")?;
-        at(&report, "/")?;
-        let outside = report["mounts"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|mount| mount["point"] == json!("/"))
-            .count();
-        equal("mounts at /", &outside, &1)
-    }),
-    Case::new("rootfs/no-pivot", "convention: --no-pivot", |t| {
-        t.bundle().option(&["--no-pivot"]).ops(&["exit=3"]).run()?.code(3).map(drop)
-    })
-    .needs(&[Need::Root]),
 ];
 
 fn source(t: &Trial) -> Check<PathBuf> {
@@ -333,15 +329,6 @@ fn propagation(t: &Trial, option: &str, wanted: &[&str]) -> Check {
             && found.is_empty() == wanted.is_empty()
             && shared == wanted.contains(&"shared:"),
         format!("{option} gives {found:?}"),
-    )
-}
-
-fn root_propagation(t: &Trial, value: &str, wanted: &str) -> Check {
-    let report = t.bundle().set("/linux/rootfsPropagation", value).report()?;
-    let found = strings(at(&report, "/")?, "/optional")?.join(" ");
-    ensure(
-        found.contains(wanted) && found.is_empty() == wanted.is_empty(),
-        format!("{value} gives {found:?}"),
     )
 }
 

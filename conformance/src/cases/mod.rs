@@ -33,6 +33,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod memory;
+mod mount_ids;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -45,6 +46,7 @@ mod remounts;
 mod scheduling;
 mod reliability;
 mod reliability_cgroups;
+mod rootfs;
 mod seccomp;
 mod seccomp_arguments;
 mod seccomp_notify;
@@ -71,6 +73,8 @@ const GROUPS: &[&[Case]] = &[
     nested::CASES,
     mounts::CASES,
     mount_options::CASES,
+    mount_ids::CASES,
+    rootfs::CASES,
     filesystems::CASES,
     remounts::CASES,
     binds::CASES,

@@ -58,7 +58,12 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
     let mut opened = Opened { slots: Vec::with_capacity(plan.sources.len()), nodes: Vec::new() };
     for (source, origin) in &plan.sources {
         let fd = open_one(source, resolver, &mut opened.nodes);
-        opened.slots.push(fd.map_err(|error| origin.blame(error))?);
+        let fd = fd.map_err(|error| origin.blame(error))?;
+        if let Source::MappedTree { path, ids, whole, .. } = source {
+            map_ids(fd.as_fd(), ids, *whole, resolver)
+                .map_err(|error| origin.part("uidMappings").blame(error.with_path(path)))?;
+        }
+        opened.slots.push(fd);
     }
     Ok(opened)
 }
@@ -69,11 +74,8 @@ fn open_one(
     nodes: &mut Vec<MadeNode>,
 ) -> Result<OwnedFd> {
     match source {
-        Source::Tree { path, recursive } => tree(path, *recursive),
-        Source::MappedTree { path, recursive, ids, whole } => {
-            let tree = tree(path, *recursive)?;
-            map_ids(tree.as_fd(), ids, *whole, resolver).map_err(|error| error.with_path(path))?;
-            Ok(tree)
+        Source::Tree { path, recursive } | Source::MappedTree { path, recursive, .. } => {
+            tree(path, *recursive)
         }
         Source::Node(wanted) => {
             let (made, tree) = MadeNode::new(resolver.node(nodes.len())?, wanted)?;
@@ -129,6 +131,9 @@ fn map_ids(
             Some(libc::EINVAL) => {
                 error.with_hint("the file system of the source does not support id-mapped mounts")
             }
+            Some(libc::EPERM) => error.with_hint(
+                "the file system must belong to the caller's user namespace, and have no ids of its own yet",
+            ),
             _ => error,
         },
     )

@@ -295,9 +295,15 @@ impl<'a> Parts<'a> {
             draft.push(&Step::Chroot {}, Origin::Field("linux.namespaces"));
             return;
         }
-        let wanted = spec.linux.rootfs_propagation;
-        let (propagation, recursive) = wanted.map_or((0, false), mount_options::propagation_flags);
-        let origin = wanted.map_or(Origin::None, |_| Origin::Field("linux.rootfsPropagation"));
+        let (mut propagation, recursive) = root_propagation(spec);
+        let origin = match propagation {
+            0 => Origin::None,
+            _ => Origin::Field("linux.rootfsPropagation"),
+        };
+        if propagation == libc::MS_UNBINDABLE {
+            // What follows makes bind mounts of its own: the terminal, read-only and masked paths.
+            propagation = 0;
+        }
         draft.push(&Step::Pivot { pivot: !options.no_pivot, propagation, recursive }, origin);
     }
 
@@ -328,6 +334,13 @@ impl<'a> Parts<'a> {
         for (index, path) in spec.linux.masked_paths.iter().enumerate() {
             let origin = Origin::Element("linux.maskedPaths", index);
             draft.push(&Step::MaskPath { path: &inner_path(path, &origin)?, null }, origin);
+        }
+        if self.namespaces.is_new(NamespaceKind::Mount)
+            && let (libc::MS_UNBINDABLE, recursive) = root_propagation(spec)
+        {
+            let (set, clear, propagation) = (0, 0, libc::MS_UNBINDABLE);
+            let step = Step::Reattribute { target: c"/", set, clear, propagation, recursive };
+            draft.push(&step, Origin::Field("linux.rootfsPropagation"));
         }
         Ok(())
     }
@@ -362,4 +375,9 @@ fn write_hooks(
         draft.push(&step, origin);
     }
     Ok(())
+}
+
+/// `linux.rootfsPropagation` as flags and reach; no flags without it.
+fn root_propagation(spec: &Spec) -> (u64, bool) {
+    spec.linux.rootfs_propagation.map_or((0, false), mount_options::propagation_flags)
 }

@@ -334,7 +334,11 @@ fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: 
     match make {
         None => {}
         Some(Make::Copy { path, recursive }) => {
-            draft.push(&Step::OpenTree { slot, path, recursive: *recursive }, origin.clone());
+            let origin = match origin {
+                Origin::Element("mounts", _) => origin.part("source"),
+                other => other.clone(),
+            };
+            draft.push(&Step::OpenTree { slot, path, recursive: *recursive }, origin);
         }
         Some(Make::Mount { kind, source, data, flags }) => {
             draft.push(&Step::Mount { slot, kind, source, data, flags: *flags }, origin.clone());

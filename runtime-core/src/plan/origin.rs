@@ -20,6 +20,16 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// A field of this element, or of the one that this is a field of; else the same.
+    pub(crate) fn part(&self, field: &'static str) -> Self {
+        match self {
+            Self::Element(name, index) | Self::Part(name, index, _) => {
+                Self::Part(name, *index, field)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Names the field in an error.
     pub(crate) fn blame(&self, error: Error) -> Error {
         match self {

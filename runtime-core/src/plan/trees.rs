@@ -42,7 +42,7 @@ pub(super) fn bind(
 ) -> Result<(Handle, Option<Make>)> {
     let path = setting.bundle.join(mount.source.as_deref().unwrap_or(Path::new("")));
     if !asks_for_ids(mount, options) {
-        return copy(draft, &path, recursive, origin);
+        return copy(draft, &path, recursive, &origin.part("source"));
     }
     if !draft.host.is_privileged() {
         let message = "an id-mapped mount needs privilege over the host's file systems";
@@ -51,7 +51,7 @@ pub(super) fn bind(
     let ids = ids(setting, mount, origin)?;
     let whole = options.map_ids == Some(true);
     let source = Source::MappedTree { path, recursive, ids, whole };
-    Ok((draft.receive(source, origin.clone()), None))
+    Ok((draft.receive(source, origin.part("source")), None))
 }
 
 fn asks_for_ids(mount: &Mount, options: &Options<'_>) -> bool {
@@ -126,6 +126,9 @@ mod tests {
             "gidMappings":[{"containerID":4,"hostID":5,"size":6}]"#;
         let text = "the mount at /s and what is below, all with ids 1=2+3 and 4=5+6";
         assert_eq!(sources(given, ""), [text]);
+        let plan = plan(own, USER, &host).expect("fits");
+        let fields: Vec<_> = plan.sources.iter().map(|(_, origin)| origin.to_string()).collect();
+        assert!(fields.contains(&"mounts[0].source".to_owned()), "{fields:?}");
         let joined = r#"{"type":"user","path":"/proc/7/ns/user"}"#;
         assert_eq!(sources(own, joined), ["the mount at /s with ids of /proc/7/ns/user"]);
     }
