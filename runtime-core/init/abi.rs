@@ -131,6 +131,12 @@ pub const MAP_PRIVATE: u32 = 2;
 pub const MAP_ANONYMOUS: u32 = 0x20;
 pub const MAP_NORESERVE: u32 = 0x4000;
 pub const MADV_DONTNEED: u32 = 4;
+/// Only faults of the program itself are handled, which needs no privilege.
+pub const UFFD_USER_MODE_ONLY: u64 = 1;
+pub const UFFD_API: u64 = 0xaa;
+pub const UFFDIO_API: u32 = 0xc018_aa3f;
+pub const UFFDIO_REGISTER: u32 = 0xc020_aa00;
+pub const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 pub const MFD_CLOEXEC: u32 = 1;
 pub const SEEK_END: u32 = 2;
 pub const F_DUPFD_CLOEXEC: u32 = 1030;

@@ -7,7 +7,7 @@ use crate::abi::{EINVAL, SECCOMP_FILTER_FLAG_NEW_LISTENER};
 use crate::init::Init;
 use crate::program::{MAX_FILTER, Op, Report};
 use crate::report::{Attempt as _, Failure, Result, receive};
-use crate::sys::{self, Fd};
+use crate::sys;
 
 /// The length of `struct sock_filter`.
 const INSTRUCTION: usize = 8;
@@ -37,18 +37,19 @@ impl Init {
         self.depart()?;
         self.reserve_vectors()?;
         let (flags, filter) = self.filter;
-        let listens = flags & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0;
-        if listens {
-            let channel = usize::try_from(self.channel).unwrap_or(usize::MAX);
-            sys::thread(hand_over, channel).during(Op::Clone)?;
+        if flags & SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+            return sys::seccomp(filter, flags).during(Op::Seccomp).map(|_| ());
         }
+        let page = sys::map_memory(1, false).during(Op::Map)?;
+        // Where the kernel cannot make it wait, this thread goes round in a circle instead.
+        let bar = sys::block_page(page).unwrap_or(-1);
+        sys::thread(hand_over, [self.channel, bar]).during(Op::Clone)?;
         let listener = sys::seccomp(filter, flags).during(Op::Seccomp)?;
-        if listens {
-            LISTENER.store(listener + 1, Release);
-            // Every system call may be one that the filter forbids, or that waits for the listener.
-            while LISTENER.load(Acquire) != HANDED_OVER {
-                core::hint::spin_loop();
-            }
+        LISTENER.store(listener + 1, Release);
+        // Every system call may be one that the filter forbids, or that waits for the listener.
+        while LISTENER.load(Acquire) != HANDED_OVER {
+            // SAFETY: a live mapping.
+            unsafe { page.as_ptr().read_volatile() };
         }
         Ok(())
     }
@@ -56,8 +57,8 @@ impl Init {
 
 /// The thread without the filter: sends the listener, waits until it has arrived where it belongs, and
 /// closes it here, so that execve does not wait for an agent that has died meanwhile.
-extern "C" fn hand_over(channel: usize) -> ! {
-    let channel = Fd::try_from(channel).unwrap_or(-1);
+extern "C" fn hand_over(fds: usize) -> ! {
+    let [channel, bar] = sys::pair(fds);
     let listener = loop {
         match LISTENER.load(Acquire) {
             0 => sys::let_others_run(),
@@ -73,5 +74,6 @@ extern "C" fn hand_over(channel: usize) -> ! {
     }
     sys::close(listener);
     LISTENER.store(HANDED_OVER, Release);
+    sys::close(bar);
     sys::exit_thread()
 }

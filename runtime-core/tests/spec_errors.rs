@@ -223,6 +223,37 @@ fn bad_values_are_refused_with_their_field() {
             "unknown seccomp action",
         ),
         (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
+            "linux.seccomp.defaultErrnoRet",
+            "SCMP_ACT_KILL returns no errno",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW",
+                   "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "errnoRet": 1}]}),
+            "linux.seccomp.syscalls[0].errnoRet",
+            "SCMP_ACT_LOG returns no errno",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_LOG"}]}),
+            "linux.seccomp.syscalls[0].names",
+            "at least one",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
+            "linux.seccomp.listenerPath",
+            "SCMP_ACT_NOTIFY needs a listener",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"}),
+            "linux.seccomp.listenerMetadata",
+            "needs listenerPath",
+        ),
+        (
             "/linux/resources",
             json!({"memory": {"limit": "1g"}}),
             "linux.resources.memory.limit",

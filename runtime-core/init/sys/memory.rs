@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::{Fd, Result, Word as _, call};
 use crate::abi::{
-    MADV_DONTNEED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE,
+    self, MADV_DONTNEED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE,
 };
 
 /// The bytes that the kernel has written.
@@ -49,6 +49,17 @@ pub fn map_bytes(length: usize) -> Result<&'static mut [u8]> {
     let words = map_memory(length.div_ceil(size_of::<usize>()), false)?;
     // SAFETY: the words are as many bytes, all initialised.
     Ok(unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) })
+}
+
+/// Makes whoever touches this untouched page wait until the descriptor is closed (userfaultfd(2)).
+pub fn block_page(page: &[usize]) -> Result<Fd> {
+    let fd = call!(USERFAULTFD, abi::O_CLOEXEC | abi::UFFD_USER_MODE_ONLY).map(super::small)?;
+    let api = [abi::UFFD_API, 0, 0];
+    call!(IOCTL, fd, abi::UFFDIO_API, api.as_ptr())?;
+    // `struct uffdio_register`: start, length, mode, what the kernel answers.
+    let range = [page.as_ptr().addr() as u64, PAGE as u64, abi::UFFDIO_REGISTER_MODE_MISSING, 0];
+    call!(IOCTL, fd, abi::UFFDIO_REGISTER, range.as_ptr())?;
+    Ok(fd)
 }
 
 /// Gives the pages of a file's mapping back until they are read again.

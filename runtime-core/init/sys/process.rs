@@ -35,12 +35,18 @@ pub fn fork(sibling: bool) -> Result<(i32, Fd)> {
 /// The size of a thread's stack in words: room for a few messages.
 const STACK: usize = 2048;
 
-/// Starts a thread of this process. It must not return.
-pub fn thread(entry: extern "C" fn(usize) -> !, argument: usize) -> Result<usize> {
+/// Starts a thread of this process, which gets two descriptors as [`pair`] reads them. It must not return.
+pub fn thread(entry: extern "C" fn(usize) -> !, fds: [Fd; 2]) -> Result<usize> {
     let stack = super::map_memory(STACK, false)?.as_mut_ptr_range().end;
     let numbers = [super::number::CLONE, abi::CLONE_THREAD_OF_PROCESS as usize, stack.addr()];
+    let [first, second] = fds.map(|fd| fd.cast_unsigned() as usize);
     // SAFETY: fresh memory, aligned to a page at both ends.
-    super::result(unsafe { super::arch::thread(numbers, entry, argument) })
+    super::result(unsafe { super::arch::thread(numbers, entry, first | (second << 32)) })
+}
+
+/// The descriptors that a thread was started with.
+pub const fn pair(argument: usize) -> [Fd; 2] {
+    [argument as Fd, (argument >> 32) as Fd]
 }
 
 /// Ends this thread.

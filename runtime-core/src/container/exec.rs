@@ -168,7 +168,7 @@ impl Container {
     ///
     /// The process gets the settings of `process` and nothing else: begin with a copy of
     /// [`Container::process`] to keep what the container was created with. The seccomp filter is always
-    /// that of the container.
+    /// that of the container; its agent, if it has one, gets a listener for this process.
     ///
     /// # Errors
     /// [`ErrorKind::WrongStatus`] for a stopped container; what the set-up or execve answers.

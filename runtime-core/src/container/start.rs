@@ -25,7 +25,8 @@ impl Container {
     ///
     /// # Errors
     /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) unless the container is created;
-    /// what the hooks or execve answer.
+    /// what the hooks or execve answer. A seccomp agent that cannot be reached leaves the container as it
+    /// is; one that does not take the listener is the end of its process.
     pub fn start(&self) -> Result<()> {
         let record = self.record()?;
         self.check_owner(record)?;

@@ -128,6 +128,33 @@ fn a_listener_is_sent_although_the_filter_forbids_every_call() {
     assert_eq!(running.end().0.signal(), Some(libc::SIGSYS));
 }
 
+/// Going round in a circle, it could keep a processor from the thread that it waits for.
+#[test]
+fn the_thread_with_the_filter_sleeps_until_the_listener_is_taken() {
+    if !privileged() {
+        return;
+    }
+    if !std::path::Path::new("/proc/sys/vm/unprivileged_userfaultfd").exists() {
+        println!("skipped: this kernel has no userfaultfd");
+        return;
+    }
+    let mut setup = Setup::new(CloneFlags::empty());
+    setup.step(&Step::ReceiveFilter {});
+    setup.step(&Step::LoadFilter {});
+    host_shell(&mut setup, "echo done");
+    let running = setup.start();
+    let pid = running.pid();
+    running.go(&filter(NEW_LISTENER, libc::SYS_mkdir));
+    assert_eq!(running.receive().expect("a listener").report.tag, Report::LISTENER);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
+    let state = stat.rsplit(')').next().unwrap().split_whitespace().next();
+    assert_eq!(state, Some("S"), "{stat}");
+    running.go(b"g");
+    assert!(running.receive().is_none());
+    assert_eq!(running.end().1, "done\n");
+}
+
 #[test]
 fn without_anybody_to_take_the_listener_nothing_is_executed() {
     if !privileged() {

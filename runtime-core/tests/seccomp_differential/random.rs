@@ -8,6 +8,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
 
 use super::compare;
+use super::profiles::{ACTIONS, engines};
 
 const NAMES: [&str; 12] = [
     "read",
@@ -106,4 +107,41 @@ fn on_aarch64(mut profile: Seccomp) -> Seccomp {
 fn several_actions() {
     let actions = &[Action::Log, Action::Trap, Action::Errno, Action::Trace, Action::Notify];
     check(100, profile(actions).prop_map(|profile| (profile, Machine::X86_64)));
+}
+
+/// Rules of engines, mixed and changed: hundreds of names, as real profiles have.
+#[test]
+fn many_names() {
+    let mut names: Vec<String> = engines()
+        .keys()
+        .flat_map(|json| serde_json::from_str::<Seccomp>(json).unwrap().syscalls)
+        .flat_map(|rule| rule.names)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let rule = (subsequence(names, 1..120), select(&ACTIONS[..]), prop::option::of(0..40_u32));
+    let rule = rule.prop_map(|(names, action, errno_ret)| SyscallRule {
+        names,
+        action,
+        errno_ret,
+        args: Vec::new(),
+    });
+    let architectures = subsequence(vec![Architecture::X86, Architecture::X32], 0..=2);
+    let profile = (select(&ACTIONS[..]), architectures, prop::collection::vec(rule, 1..4)).prop_map(
+        |(default_action, architectures, mut syscalls)| {
+            // libseccomp refuses rules that contradict each other.
+            let mut seen = std::collections::BTreeSet::new();
+            for rule in &mut syscalls {
+                rule.names.retain(|name| seen.insert(name.clone()));
+            }
+            syscalls.retain(|rule| !rule.names.is_empty());
+            Seccomp {
+                default_action: Some(default_action),
+                architectures,
+                syscalls,
+                ..Seccomp::default()
+            }
+        },
+    );
+    check(40, profile.prop_map(|profile| (profile, Machine::X86_64)));
 }

@@ -82,5 +82,6 @@ pub const UMASK: usize = 166;
 pub const UMOUNT2: usize = 39;
 pub const UNLINKAT: usize = 35;
 pub const UNSHARE: usize = 97;
+pub const USERFAULTFD: usize = 282;
 pub const WAIT4: usize = 260;
 pub const WRITE: usize = 64;

@@ -82,5 +82,6 @@ pub const UMASK: usize = 95;
 pub const UMOUNT2: usize = 166;
 pub const UNLINKAT: usize = 263;
 pub const UNSHARE: usize = 272;
+pub const USERFAULTFD: usize = 323;
 pub const WAIT4: usize = 61;
 pub const WRITE: usize = 1;
