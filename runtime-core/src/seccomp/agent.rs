@@ -120,8 +120,7 @@ mod tests {
     #[test]
     fn a_path_starts_at_the_bundle_unless_it_is_absolute() {
         for (path, expected) in [("a.sock", "/b/a.sock"), ("/a.sock", "/a.sock")] {
-            let profile =
-                Seccomp { listener_path: Some(path.to_owned()), ..Seccomp::default() };
+            let profile = Seccomp { listener_path: Some(path.to_owned()), ..Seccomp::default() };
             let address = Address::of(&profile, Path::new("/b")).expect("an address");
             assert_eq!(address.path, Path::new(expected));
         }

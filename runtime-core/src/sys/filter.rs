@@ -12,7 +12,6 @@ const SET_MODE_FILTER: libc::c_long = 1;
 pub(crate) fn knows_flags(flags: u32) -> bool {
     let none = std::ptr::null::<libc::c_void>();
     // SAFETY: the kernel refuses the address or, before that, the flags.
-    let answer =
-        check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, none) });
+    let answer = check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, none) });
     answer.map_err(|error: io::Error| error.raw_os_error()) == Err(Some(libc::EFAULT))
 }

@@ -127,8 +127,8 @@ fn many_names() {
         args: Vec::new(),
     });
     let architectures = subsequence(vec![Architecture::X86, Architecture::X32], 0..=2);
-    let profile = (select(&ACTIONS[..]), architectures, prop::collection::vec(rule, 1..4)).prop_map(
-        |(default_action, architectures, mut syscalls)| {
+    let profile = (select(&ACTIONS[..]), architectures, prop::collection::vec(rule, 1..4))
+        .prop_map(|(default_action, architectures, mut syscalls)| {
             // libseccomp refuses rules that contradict each other.
             let mut seen = std::collections::BTreeSet::new();
             for rule in &mut syscalls {
@@ -141,7 +141,6 @@ fn many_names() {
                 syscalls,
                 ..Seccomp::default()
             }
-        },
-    );
+        });
     check(40, profile.prop_map(|profile| (profile, Machine::X86_64)));
 }
