@@ -53,7 +53,7 @@ pub struct LinuxFeatures {
     /// `process.selinuxLabel`.
     pub selinux: Enabled,
     /// `linux.intelRdt`.
-    pub intel_rdt: Enabled,
+    pub intel_rdt: RdtFeatures,
     /// What mounts can do beyond their options.
     pub mount_extensions: MountExtensions,
     /// `linux.netDevices`.
@@ -78,6 +78,18 @@ pub struct MemoryPolicyFeatures {
 pub struct Enabled {
     /// Whether it is.
     pub enabled: bool,
+}
+
+/// Cache and memory bandwidth allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RdtFeatures {
+    /// Whether it is supported.
+    pub enabled: bool,
+    /// Whether `linux.intelRdt.schemata` is.
+    pub schemata: bool,
+    /// Whether `linux.intelRdt.enableMonitoring` is.
+    pub monitoring: bool,
 }
 
 /// How cgroups can be made.
@@ -167,11 +179,10 @@ fn linux() -> LinuxFeatures {
         },
         seccomp: seccomp(),
         apparmor: YES,
-        // Without linux.mountLabel it is half of it.
         selinux: YES,
-        intel_rdt: NO,
+        intel_rdt: RdtFeatures { enabled: true, schemata: true, monitoring: true },
         mount_extensions: MountExtensions { idmap: YES },
-        net_devices: NO,
+        net_devices: YES,
         memory_policy: MemoryPolicyFeatures {
             modes: MemoryPolicyMode::ALL.iter().map(|mode| mode.name()).collect(),
             flags: MemoryPolicyFlag::ALL.iter().map(|flag| flag.name()).collect(),

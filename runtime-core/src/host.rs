@@ -15,6 +15,8 @@ use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::spec::{NamespaceKind, Process, Spec};
 use crate::sys::file::read_text;
 
+/// Number of `CAP_NET_ADMIN`.
+pub(crate) const NET_ADMIN: u32 = 12;
 /// Number of `CAP_SYS_ADMIN`.
 pub(crate) const SYS_ADMIN: u32 = 21;
 /// Number of `CAP_MKNOD`.

@@ -43,8 +43,10 @@ pub mod host;
 mod id;
 mod idmap;
 mod launch;
+mod netdev;
 pub mod plan;
 mod program;
+mod rdt;
 #[doc(hidden)] // as above
 pub mod seccomp;
 pub mod spec;

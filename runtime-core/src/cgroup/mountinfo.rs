@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Attempt, Result};
+use crate::sys::mountinfo;
 
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,33 +30,16 @@ impl Mounted {
 
 /// Reads the table.
 pub(super) fn read() -> Result<Vec<Mounted>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let bytes = std::fs::read(path).attempt_on("read", path)?;
-    Ok(parse(&String::from_utf8_lossy(&bytes)))
+    let mounts = mountinfo::read().attempt_on("read", Path::new("/proc/self/mountinfo"))?;
+    Ok(hierarchies(mounts))
 }
 
-fn parse(text: &str) -> Vec<Mounted> {
-    text.lines().filter_map(parse_line).collect()
-}
-
-fn parse_line(line: &str) -> Option<Mounted> {
-    let (place, file_system) = line.split_once(" - ")?;
-    let mut place = place.split(' ').skip(3);
-    let (root, point) = (place.next()?, place.next()?);
-    let mut file_system = file_system.split(' ');
-    let kind = file_system.next()?;
-    let options = file_system.nth(1)?;
-    matches!(kind, "cgroup" | "cgroup2").then(|| Mounted {
-        root: unescape(root),
-        point: unescape(point),
-        version_2: kind == "cgroup2",
-        options: options.to_owned(),
-    })
-}
-
-/// Undoes the kernel's octal escapes of space, tab, newline and backslash.
-fn unescape(text: &str) -> String {
-    text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+fn hierarchies(mounts: Vec<mountinfo::Mount>) -> Vec<Mounted> {
+    let hierarchy = |mountinfo::Mount { root, point, kind, options }| {
+        let version_2 = kind == "cgroup2";
+        (version_2 || kind == "cgroup").then_some(Mounted { root, point, version_2, options })
+    };
+    mounts.into_iter().filter_map(hierarchy).collect()
 }
 
 #[cfg(test)]
@@ -64,11 +48,11 @@ mod tests {
 
     #[test]
     fn finds_the_hierarchies() {
-        let table = parse(
+        let table = hierarchies(mountinfo::parse(
             "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
              32 31 0:29 /docker/a /mnt/my\\040cg rw shared:1 master:2 - cgroup cgroup rw,cpu,cpuacct\n\
              33 31 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n",
-        );
+        ));
         assert_eq!(table.len(), 2);
         assert_eq!((&*table[0].root, &*table[0].point), ("/docker/a", "/mnt/my cg"));
         assert!(table[0].has("cpu,cpuacct") && table[0].has("cpu") && !table[0].has("cpuset"));

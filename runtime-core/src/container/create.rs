@@ -16,7 +16,9 @@ use crate::hooks::Environment;
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::{self, Control, Gates, Idle, Opened, Process, Resolver};
+use crate::netdev;
 use crate::plan::{IdMaps, Plan, StateDocument};
+use crate::rdt;
 use crate::seccomp::{self, Address, Filter};
 use crate::spec::Seccomp;
 use crate::state::{Beginning, Directory, Entry, Identity, Journal, Record, START_SOCKET, VERSION};
@@ -30,6 +32,8 @@ struct Creation {
     journal: Journal,
     beginning: Beginning,
     cgroup: Option<Box<dyn Manager>>,
+    resctrl: Option<rdt::Group>,
+    devices: Option<netdev::Moved>,
     process: Option<Process>,
     /// Whether it has come to the hooks: those that follow the deletion are due then.
     hooked: bool,
@@ -57,6 +61,8 @@ impl Creation {
                 journal,
                 beginning,
                 cgroup: None,
+                resctrl: None,
+                devices: None,
                 process: None,
                 hooked: false,
                 keyring: false,
@@ -103,13 +109,29 @@ impl Creation {
         Ok(idle)
     }
 
+    /// Makes its place in the resctrl file system, if it has one.
+    fn join_resctrl(&mut self, plan: &Plan, options: &CreateOptions) -> Result<()> {
+        let Some(settings) = &plan.intel_rdt else { return Ok(()) };
+        let journal = &mut self.journal;
+        let mut announce = |group: &rdt::Group| journal.append(&Entry::Resctrl(group.clone()));
+        let imitation = options.resctrl_imitation.as_deref();
+        let id = self.directory.id();
+        self.resctrl = Some(rdt::Group::create(settings, id, imitation, &mut announce)?);
+        Ok(())
+    }
+
     fn commit(mut self) {
         self.committed = true;
+        if let Some(devices) = self.devices.take() {
+            devices.keep();
+        }
     }
 
     /// Undoes it because of `error`, which is told what could not be undone.
     fn abandon(mut self, error: Error, bundle: &Bundle) -> Error {
         self.committed = true;
+        let returned = self.devices.take().map_or(Ok(()), netdev::Moved::restore);
+        let error = returned.map_or_else(|left| left_behind(error, &left), |()| error);
         let undone = self.end().and_then(|()| {
             if self.hooked {
                 let state = document(bundle, self.directory.id(), "stopped");
@@ -123,16 +145,17 @@ impl Creation {
         }
     }
 
-    /// Ends its processes and removes its cgroups.
+    /// Ends its processes and removes its groups.
     fn end(&self) -> Result<()> {
         if let Some(process) = &self.process {
             let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
             let _reaped = pidfd::wait(process.pidfd.as_fd());
         }
-        self.cgroup.as_ref().map_or(Ok(()), |cgroup| {
+        if let Some(cgroup) = &self.cgroup {
             cgroup.kill()?;
-            cgroup.delete(Leftover::Kill)
-        })
+            cgroup.delete(Leftover::Kill)?;
+        }
+        self.resctrl.as_ref().map_or(Ok(()), rdt::Group::remove)
     }
 }
 
@@ -192,6 +215,8 @@ struct CreateGates<'a> {
     journal: &'a mut Journal,
     console: &'a mut Console,
     hooked: &'a mut bool,
+    resctrl: Option<&'a rdt::Group>,
+    devices: &'a mut Option<netdev::Moved>,
     init: Option<Identity>,
     filter: Option<Vec<u8>>,
     agent: Option<Address>,
@@ -208,7 +233,8 @@ impl CreateGates<'_> {
 
 impl Gates for CreateGates<'_> {
     fn mapped(&mut self, process: &Process) -> Result<()> {
-        self.note(process)
+        self.note(process)?;
+        self.resctrl.map_or(Ok(()), |group| group.add(process.pid))
     }
 
     fn respawned(&mut self, process: &Process) -> Result<()> {
@@ -227,6 +253,11 @@ impl Gates for CreateGates<'_> {
     }
 
     fn mounted(&mut self, process: &Process) -> Result<()> {
+        if !self.plan.net_devices.is_empty() {
+            let path = PathBuf::from(format!("/proc/{}/ns/net", process.pid));
+            let namespace = netdev::open_namespace(&path)?;
+            *self.devices = Some(netdev::Moved::into(&self.plan.net_devices, namespace.as_fd())?);
+        }
         *self.hooked = true;
         let hooks = &self.plan.hooks;
         if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
@@ -285,7 +316,10 @@ pub(super) fn create(
     let annotations = &bundle.spec().annotations;
     let made = creation
         .join_cgroup(runtime, &plan, annotations, options.cgroup_driver)
-        .and_then(|_idle| set_up(runtime, &plan, bundle, &mut creation, &mut console))
+        .and_then(|_idle| {
+            creation.join_resctrl(&plan, options)?;
+            set_up(runtime, &plan, bundle, &mut creation, &mut console)
+        })
         .and_then(|served| {
             let record = record(&creation, plan, bundle, &served);
             write_record(&creation, &record, served.filter.as_deref())?;
@@ -336,6 +370,8 @@ fn set_up(
         journal: &mut creation.journal,
         console,
         hooked: &mut creation.hooked,
+        resctrl: creation.resctrl.as_ref(),
+        devices: &mut creation.devices,
         init: None,
         filter: None,
         agent: None,
@@ -407,6 +443,7 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, served: &Served) -> 
         owner: creation.beginning.owner,
         annotations: spec.annotations.clone(),
         cgroup: creation.cgroup.as_ref().map(|cgroup| cgroup.record().clone()).unwrap_or_default(),
+        resctrl: creation.resctrl.clone(),
         namespaces: plan.namespaces,
         shares_mounts: plan.shares_mounts,
         id_maps: plan.id_maps.or(plan.joined_maps),

@@ -11,6 +11,7 @@ use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::hooks::Environment;
 use crate::id::ContainerId;
 use crate::plan::StateDocument;
+use crate::rdt;
 use crate::spec::Hooks;
 use crate::state::{Directory, Entry, Identity, Journal, Reader, Record};
 use crate::sys::pidfd;
@@ -73,6 +74,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         }
         cgroup.delete(Leftover::Kill)?;
     }
+    leave_resctrl(&entries)?;
     if let Some(record) = &record {
         let state = record.document(id, "stopped");
         run_poststop((&record.hooks, &record.bundle), &state, &directory);
@@ -150,7 +152,7 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry, cgroup: Option<&dyn Manage
     let (what, pid) = match entry {
         Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
         Entry::Init(Identity { pid, .. }) => ("container init", *pid),
-        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Ended => return Ok(()),
+        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Resctrl(_) | Entry::Ended => return Ok(()),
     };
     let hint = frozen.map_or_else(
         || "a dead file server can hold it".to_owned(),
@@ -170,6 +172,15 @@ fn find_cgroup(entries: &[Entry], record: Option<&Record>) -> Result<Option<Box<
         Some(place) if !place.is_empty() => cgroup::open(place.clone()).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Removes what was made in the resctrl file system; the record has nothing that the journal has not.
+fn leave_resctrl(entries: &[Entry]) -> Result<()> {
+    let group = entries.iter().rev().find_map(|entry| match entry {
+        Entry::Resctrl(group) => Some(group),
+        _ => None,
+    });
+    group.map_or(Ok(()), rdt::Group::remove)
 }
 
 /// A failing poststop hook changes nothing (runtime-spec, runtime.md "Lifecycle", step 13): it is only

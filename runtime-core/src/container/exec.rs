@@ -17,6 +17,7 @@ use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
 use crate::plan::{self, IdMaps, Plan};
+use crate::rdt;
 use crate::seccomp::{Address, Agent};
 use crate::spec::Process;
 use crate::state::{Directory, Record};
@@ -114,6 +115,7 @@ struct Place {
 struct ExecGates<'a> {
     /// The cgroup to be moved to, unless the process was born there.
     late: Option<&'a dyn Manager>,
+    resctrl: Option<&'a rdt::Group>,
     console: &'a mut Console,
     filter: Option<Vec<u8>>,
     agent: Option<Agent<'a>>,
@@ -123,7 +125,8 @@ struct ExecGates<'a> {
 
 impl Gates for ExecGates<'_> {
     fn mapped(&mut self, process: &launch::Process) -> Result<()> {
-        self.late.map_or(Ok(()), |cgroup| cgroup.add(process.pid, Member::Moved))
+        self.late.map_or(Ok(()), |cgroup| cgroup.add(process.pid, Member::Moved))?;
+        self.resctrl.map_or(Ok(()), |group| group.add(process.pid))
     }
 
     fn respawned(&mut self, _process: &launch::Process) -> Result<()> {
@@ -255,7 +258,8 @@ impl Container {
             Some(_) => record.document(&self.id, self.status()?.name()).with_pid(record.init.pid),
             None => String::new(),
         };
-        let mut gates = ExecGates { late, console, filter, agent, state };
+        let mut gates =
+            ExecGates { late, resctrl: record.resctrl.as_ref(), console, filter, agent, state };
         if let Some(process) = &mut started.0 {
             launch::serve(plan, &control, process, &mut gates)
                 .map_err(|error| self.or_gone(error))?;

@@ -35,6 +35,9 @@ pub struct CreateOptions {
     pub stdio: Stdio,
     /// Who makes the container's cgroup.
     pub cgroup_driver: CgroupDriver,
+    /// A directory to take for the resctrl file system, for tests on machines without one.
+    #[doc(hidden)]
+    pub resctrl_imitation: Option<PathBuf>,
 }
 
 /// Who makes the cgroup of a container.

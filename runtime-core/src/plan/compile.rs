@@ -75,6 +75,8 @@ impl Plan {
             plan.cgroups_path.clone_from(&linux.cgroups_path);
             plan.cgroup_owner = cgroup_owner::owner(spec, process, &parts.namespaces, host);
             plan.resources.clone_from(&linux.resources);
+            plan.intel_rdt.clone_from(&linux.intel_rdt);
+            plan.net_devices.clone_from(&linux.net_devices);
             plan.personality.clone_from(&linux.personality);
             plan.memory_policy.clone_from(&linux.memory_policy);
             plan.seccomp = parts.seccomp.cloned();
@@ -164,6 +166,8 @@ impl Plan {
             cgroups_path: None,
             cgroup_owner: None,
             resources: None,
+            intel_rdt: None,
+            net_devices: Default::default(),
             seccomp: None,
             hooks: Default::default(),
             process: None,

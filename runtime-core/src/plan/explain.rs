@@ -76,6 +76,13 @@ impl Plan {
         if let Some(resources) = &self.resources {
             settings.push(("limits", serde_json::to_string(resources).unwrap_or_default()));
         }
+        if let Some(rdt) = &self.intel_rdt {
+            settings.push(("resctrl", serde_json::to_string(rdt).unwrap_or_default()));
+        }
+        for (host, device) in &self.net_devices {
+            let name = device.name.as_deref().unwrap_or(host);
+            settings.push(("network device", format!("{host} moves in as {name}")));
+        }
         if let Some(score) = self.oom_score_adj {
             settings.push(("OOM score", score.to_string()));
         }
@@ -174,6 +181,12 @@ impl Serialize for Plan {
             map.serialize_entry("cgroupOwner", &owner)?;
         }
         map.serialize_entry("resources", &self.resources)?;
+        if self.intel_rdt.is_some() {
+            map.serialize_entry("intelRdt", &self.intel_rdt)?;
+        }
+        if !self.net_devices.is_empty() {
+            map.serialize_entry("netDevices", &self.net_devices)?;
+        }
         map.serialize_entry("oomScoreAdj", &self.oom_score_adj)?;
         map.serialize_entry("seccomp", &self.seccomp)?;
         map.serialize_entry("hooks", &self.hooks)?;

@@ -4,12 +4,14 @@
 //! steps of the init program are kept in their final, encoded form; what they are in words is worked
 //! out when somebody asks ([`Plan`]'s `Display`, error messages).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::id::ContainerId;
 use crate::program::{Gate, Program, Step};
 use crate::spec::{
-    Hooks, MemoryPolicy, NamespaceKind, Personality, Process, Resources, Rlimit, Seccomp,
+    Hooks, IntelRdt, MemoryPolicy, NamespaceKind, NetDevice, Personality, Process, Resources,
+    Rlimit, Seccomp,
 };
 
 mod cgroup_mount;
@@ -111,6 +113,10 @@ pub struct Plan {
     pub(crate) cgroup_owner: Option<(u32, u32)>,
     /// `linux.resources`.
     pub(crate) resources: Option<Resources>,
+    /// `linux.intelRdt`.
+    pub(crate) intel_rdt: Option<IntelRdt>,
+    /// `linux.netDevices`.
+    pub(crate) net_devices: BTreeMap<String, NetDevice>,
     /// The profile to compile while the init program mounts.
     pub(crate) seccomp: Option<Seccomp>,
     /// Hooks in the runtime's namespaces, and those still to run after the create.

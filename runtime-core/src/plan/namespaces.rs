@@ -5,6 +5,7 @@ use std::ffi::CString;
 use super::draft::{Draft, Handle, text};
 use super::{IdMaps, Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::NET_ADMIN;
 use crate::program::{Gate, Step};
 use crate::spec::{Linux, Namespace, NamespaceKind, Spec, TimeOffset};
 
@@ -253,6 +254,10 @@ fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
         return Err(Error::new(ErrorKind::Unsupported, message)
             .with_field(format!("linux.namespaces[{}].path", mount.unwrap_or_default()))
             .with_hint("join the user namespace that it belongs to"));
+    }
+    if !linux.net_devices.is_empty() && !draft.host.has(NET_ADMIN) {
+        let message = "without CAP_NET_ADMIN no network device can be moved";
+        return Err(Error::new(ErrorKind::Denied, message).with_field("linux.netDevices"));
     }
     Ok(())
 }

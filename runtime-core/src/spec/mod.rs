@@ -45,6 +45,7 @@ pub use process::{
 pub use resources::Resources;
 pub use seccomp::Seccomp;
 pub use unsupported::unsupported;
+pub(crate) use validate::net_device_field;
 
 use crate::error::{Error, ErrorKind, Result};
 use object::object;

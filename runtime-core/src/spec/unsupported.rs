@@ -8,8 +8,6 @@ type Row<T> = (fn(&T) -> bool, &'static str);
 
 /// What is missing for a container, one row for each.
 const LINUX: &[Row<Linux>] = &[
-    (|linux| linux.intel_rdt.is_some(), "linux.intelRdt"),
-    (|linux| !linux.net_devices.is_empty(), "linux.netDevices"),
 ];
 
 fn missing(field: String) -> Error {

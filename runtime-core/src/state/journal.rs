@@ -16,6 +16,7 @@ use super::directory::Directory;
 use super::identity::Identity;
 use crate::cgroup;
 use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::rdt;
 
 const NAME: &str = "journal";
 
@@ -27,6 +28,8 @@ pub(crate) enum Entry {
     Creating(Beginning),
     /// These cgroups are about to be made.
     Cgroup(cgroup::Record),
+    /// These directories of the resctrl file system are about to be made.
+    Resctrl(rdt::Group),
     /// This process was started and waits for leave to go on.
     Init(Identity),
     /// This process runs a hook, as leader of a process group of its own.

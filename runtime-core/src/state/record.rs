@@ -10,6 +10,7 @@ use crate::cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
 use crate::plan::{IdMaps, StateDocument};
+use crate::rdt;
 use crate::seccomp::Address;
 use crate::spec::{Hooks, MemoryPolicy, Personality, Process};
 
@@ -39,6 +40,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The cgroups that were made for it.
     pub(crate) cgroup: cgroup::Record,
+    /// Its place in the resctrl file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<rdt::Group>,
     /// The `CLONE_NEW*` kinds of the namespaces that differ from the caller's.
     pub(crate) namespaces: u64,
     /// Whether it lives below a root of its own in a mount namespace of others.

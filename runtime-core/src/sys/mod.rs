@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod filter;
 pub(crate) mod mount;
+pub(crate) mod mountinfo;
 pub(crate) mod namespace;
 pub(crate) mod pidfd;
 pub(crate) mod process;

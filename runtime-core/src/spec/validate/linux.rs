@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{check_absolute, check_id, invalid, mappings, scheduling, seccomp};
+use super::{
+    check_absolute, check_id, intel_rdt, invalid, mappings, net_devices, scheduling, seccomp,
+};
 use crate::error::Result;
 use crate::spec::{Device, DeviceKind, Linux, NamespaceKind, Spec, sysctl};
 
@@ -42,7 +44,8 @@ impl Spec {
         }
         scheduling::check_container(linux)?;
         check_time(linux)?;
-        check_net_devices(linux)?;
+        net_devices::check(linux)?;
+        intel_rdt::check(linux)?;
         check_cgroup_path(linux)
     }
 }
@@ -109,34 +112,6 @@ fn check_time(linux: &Linux) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn check_net_devices(linux: &Linux) -> Result<()> {
-    if linux.net_devices.is_empty() {
-        return Ok(());
-    }
-    if linux.namespace(NamespaceKind::Network).is_none() {
-        return Err(invalid("linux.netDevices", "needs a network namespace in linux.namespaces"));
-    }
-    for (host, device) in &linux.net_devices {
-        for name in std::iter::once(host).chain(&device.name) {
-            if !is_interface_name(name) {
-                return Err(invalid(
-                    "linux.netDevices",
-                    format!("{name:?} is not a valid interface name"),
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The kernel's rule, `dev_valid_name`.
-fn is_interface_name(name: &str) -> bool {
-    (1..16).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name.bytes().any(|byte| byte == b'/' || byte == b':' || byte.is_ascii_whitespace())
 }
 
 fn check_cgroup_path(linux: &Linux) -> Result<()> {

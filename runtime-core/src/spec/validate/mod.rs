@@ -1,11 +1,15 @@
 //! What the types alone cannot rule out: ranges, contradictions, paths (config.md, config-linux.md).
 
+mod intel_rdt;
 mod linux;
 mod mappings;
+mod net_devices;
 mod scheduling;
 mod seccomp;
 
 use std::path::{Component, Path, PathBuf};
+
+pub(crate) use net_devices::field as net_device_field;
 
 use super::{Capabilities, Hooks, Mount, OCI_MAJOR_VERSION, Process, Spec, User};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +54,14 @@ impl Spec {
         if let Some(profile) = &mut self.linux.seccomp {
             drop_empty(&mut profile.listener_path);
             drop_empty(&mut profile.listener_metadata);
+        }
+        for device in self.linux.net_devices.values_mut() {
+            drop_empty(&mut device.name);
+        }
+        if let Some(settings) = &mut self.linux.intel_rdt {
+            drop_empty(&mut settings.clos_id);
+            drop_empty(&mut settings.l3_cache_schema);
+            drop_empty(&mut settings.mem_bw_schema);
         }
         for namespace in &mut self.linux.namespaces {
             drop_empty_path(&mut namespace.path);
