@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::failure::Check;
 use crate::host::{self, Host};
+use crate::network::Network;
 use crate::offers::Offers;
 use crate::trial::Trial;
 
@@ -67,6 +68,10 @@ pub(crate) enum Need {
     NoSelinux,
     /// The runtime has this command, which the specification does not ask for.
     Command(&'static str),
+    /// Pairs of network devices can be made.
+    NetworkDevices,
+    /// The runtime says that it has this newer feature: the pointer to an object with `enabled` in its features.
+    Feature(&'static str),
     /// The runtime offers this action of seccomp.
     SeccompAction(&'static str),
 }
@@ -141,6 +146,12 @@ impl Need {
             Self::NoSelinux => (!host::selinux(), "SELinux is on".to_owned()),
             Self::Command(name) => {
                 (offers.has_command(name), format!("the runtime has no command {name}"))
+            }
+            Self::NetworkDevices => {
+                (Network::is_possible(), "needs network devices of the kind veth".to_owned())
+            }
+            Self::Feature(pointer) => {
+                (offers.has_feature(pointer), format!("the runtime does not offer {pointer}"))
             }
             Self::SeccompAction(name) => {
                 (offers.has_seccomp_action(name), format!("the runtime does not offer {name}"))

@@ -17,6 +17,7 @@ mod expect;
 mod failure;
 mod host;
 mod leftovers;
+mod network;
 mod offers;
 mod report;
 mod results;

@@ -34,6 +34,13 @@ impl Offers {
         self.commands.contains(&name)
     }
 
+    /// Whether the object at this place of the features document says that it is enabled. What is newer than
+    /// that document is not there in a runtime without one.
+    pub(crate) fn has_feature(&self, pointer: &str) -> bool {
+        let found = self.features.as_ref().and_then(|all| all.pointer(pointer));
+        found.and_then(|object| object.get("enabled")) == Some(&Value::Bool(true))
+    }
+
     /// Whether the seccomp action is offered; a runtime without a features document may do all.
     pub(crate) fn has_seccomp_action(&self, name: &str) -> bool {
         let actions = self.features.as_ref().and_then(|all| all.pointer("/linux/seccomp/actions"));
@@ -65,5 +72,9 @@ mod tests {
         let offers = Offers { commands: Vec::new(), features: Some(features) };
         assert!(offers.has_seccomp_action("SCMP_ACT_ALLOW"));
         assert!(!offers.has_seccomp_action("SCMP_ACT_NOTIFY"));
+        assert!(!offers.has_feature("/linux/netDevices"));
+        let features = serde_json::json!({"linux": {"netDevices": {"enabled": true}}});
+        let offers = Offers { commands: Vec::new(), features: Some(features) };
+        assert!(offers.has_feature("/linux/netDevices"));
     }
 }

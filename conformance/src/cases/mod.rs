@@ -28,6 +28,7 @@ mod hook_failures;
 mod hook_programs;
 mod hooks;
 mod id_maps;
+mod intel_rdt;
 mod joins;
 mod labels;
 mod lifecycle;
@@ -38,15 +39,16 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod nested;
+mod net_devices;
 mod notify_socket;
 mod order;
 mod output;
 mod process;
-mod remounts;
-mod scheduling;
 mod reliability;
 mod reliability_cgroups;
+mod remounts;
 mod rootfs;
+mod scheduling;
 mod seccomp;
 mod seccomp_arguments;
 mod seccomp_notify;
@@ -81,6 +83,8 @@ const GROUPS: &[&[Case]] = &[
     devices::CASES,
     device_nodes::CASES,
     sysctl::CASES,
+    net_devices::CASES,
+    intel_rdt::CASES,
     hidden_paths::CASES,
     seccomp::CASES,
     seccomp_arguments::CASES,

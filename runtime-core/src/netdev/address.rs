@@ -17,6 +17,8 @@ const COPIED: [u16; 6] = [1, 2, 4, 5, 9, 11];
 
 /// `IFA_F_PERMANENT`: no end of its life is set.
 const PERMANENT: u32 = 0x80;
+/// `IFA_F_DEPRECATED`: its preferred life has ended.
+const DEPRECATED: u32 = 0x20;
 /// What the owner of an address chooses: `IFA_F_NODAD`, `OPTIMISTIC`, `HOMEADDRESS`, `MANAGETEMPADDR`,
 /// `NOPREFIXROUTE`, `MCAUTOJOIN`. The other flags are the kernel's findings.
 const CHOSEN: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
@@ -33,9 +35,9 @@ pub(super) struct Address {
     scope: u8,
     flags: u32,
     label: Option<String>,
-    /// `struct ifa_cacheinfo`: the preferred and the valid life time in seconds, and two times that the kernel
-    /// ignores.
-    life: Option<Vec<u8>>,
+    /// `struct ifa_cacheinfo`: the preferred and the valid life time in seconds, and two times that a request
+    /// leaves out.
+    life: Option<[u8; 16]>,
     copied: Vec<(u16, Vec<u8>)>,
 }
 
@@ -68,7 +70,7 @@ impl Address {
         for (kind, value) in reply.attributes(FIXED) {
             match kind {
                 LABEL => address.label = Some(text(value)),
-                CACHE_INFO => address.life = Some(value.to_vec()),
+                CACHE_INFO => address.life = value.first_chunk().copied(),
                 FLAGS => address.flags = number(value)?,
                 kind if COPIED.contains(&kind) => address.copied.push((kind, value.to_vec())),
                 _ => {}
@@ -97,8 +99,11 @@ impl Address {
         if let Some(label) = &self.label {
             request = request.with_text(LABEL, &relabel(label, old, new));
         }
-        if let Some(life) = &self.life {
-            request = request.with(CACHE_INFO, life);
+        if let Some(life) = self.life {
+            // Of a permanent IPv4 address the kernel says that it is preferred for ever, also when it is not.
+            let ended = |(at, byte)| if at < 4 && self.flags & DEPRECATED != 0 { 0 } else { byte };
+            let life: Vec<u8> = life.into_iter().enumerate().map(ended).collect();
+            request = request.with(CACHE_INFO, &life);
         }
         for (kind, value) in &self.copied {
             request = request.with(*kind, value);

@@ -1,0 +1,72 @@
+//! Intel RDT: what can be tested on a processor without it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::case::{Case, Need};
+use crate::failure::skip;
+use crate::trial::Trial;
+
+const ROW: &[&str] = &["linux.intelRdt"];
+const FEATURE: &[Need] = &[Need::Root, Need::Feature("/linux/intelRdt")];
+
+/// The cases of this group.
+pub(super) const CASES: &[Case] = &[
+    Case::new("intel-rdt/not-mounted", "config-linux.md#intelrdt: no resctrl is an error", |t| {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        if table.contains(" - resctrl ") {
+            return skip("resctrl is mounted");
+        }
+        for settings in [
+            json!({}),
+            json!({ "closID": "guaranteed" }),
+            json!({ "closID": "/" }),
+            json!({ "l3CacheSchema": "L3:0=f" }),
+            json!({ "closID": "guaranteed", "memBwSchema": "MB:0=20" }),
+        ] {
+            with(t, &settings).refused("rdt|resctrl")?;
+        }
+        Ok(())
+    })
+    .rows(ROW),
+    Case::new("intel-rdt/schemata-not-mounted", "config-linux.md#intelrdt: schemata", |t| {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        if table.contains(" - resctrl ") {
+            return skip("resctrl is mounted");
+        }
+        with(t, &json!({ "schemata": ["L3:0=f"] })).refused("rdt|resctrl")?;
+        with(t, &json!({ "enableMonitoring": true })).refused("rdt|resctrl").map(drop)
+    })
+    .rows(ROW),
+    Case::new("intel-rdt/class-name", "a class of service is one directory", |t| {
+        for name in ["a/b", "../a", "..", ".", "/a", "info", "mon_groups", "a\nb"] {
+            with(t, &json!({ "closID": name })).refused("closid")?;
+        }
+        Ok(())
+    })
+    .rows(ROW)
+    .needs(FEATURE),
+    Case::new(
+        "intel-rdt/schemas",
+        "config-linux.md#intelrdt: memBwSchema is one line of MB",
+        |t| {
+            for settings in [
+                json!({ "memBwSchema": "L3:0=f" }),
+                json!({ "memBwSchema": "MB:0=20\nL3:0=f" }),
+                json!({ "l3CacheSchema": "L3" }),
+                json!({ "schemata": ["L3:0=f", "anything"] }),
+            ] {
+                with(t, &settings).refused("schema")?;
+            }
+            Ok(())
+        },
+    )
+    .rows(ROW)
+    .needs(FEATURE),
+];
+
+fn with<'t>(t: &'t Trial, settings: &Value) -> Bundle<'t> {
+    t.bundle().set("/linux/intelRdt", settings.clone())
+}
