@@ -134,13 +134,13 @@ impl Group {
     }
 
     fn directory(&self, path: &Path, field: &str) -> Result<()> {
-        if self.imitation
-            && let Some(parent) = path.parent()
-        {
-            // The kernel makes it with the class.
-            fs::create_dir_all(parent).attempt_on("make", parent)?;
-        }
-        let made = fs::create_dir(path).attempt_on("make the resctrl group", path);
+        // The kernel makes `mon_groups` with the class.
+        let imitated = match path.parent() {
+            Some(parent) if self.imitation => fs::create_dir_all(parent),
+            _ => Ok(()),
+        };
+        let made = imitated.and_then(|()| fs::create_dir(path));
+        let made = made.attempt_on("make the resctrl group", path);
         made.map_err(|error| self.explain(error).with_field(field))
     }
 
