@@ -130,8 +130,10 @@ impl Creation {
     /// Undoes it because of `error`, which is told what could not be undone.
     fn abandon(mut self, error: Error, bundle: &Bundle) -> Error {
         self.committed = true;
-        let returned = self.devices.take().map_or(Ok(()), netdev::Moved::restore);
-        let error = returned.map_or_else(|left| left_behind(error, &left), |()| error);
+        let error = match self.devices.take().map(netdev::Moved::restore) {
+            Some(Err(left)) => error.with_hint(left.to_string()),
+            Some(Ok(())) | None => error,
+        };
         let undone = self.end().and_then(|()| {
             if self.hooked {
                 let state = document(bundle, self.directory.id(), "stopped");
