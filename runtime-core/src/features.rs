@@ -163,7 +163,6 @@ pub fn features() -> Features {
 }
 
 fn linux() -> LinuxFeatures {
-    const NO: Enabled = Enabled { enabled: false };
     const YES: Enabled = Enabled { enabled: true };
     let mut namespaces: Vec<&str> = NamespaceKind::ALL.iter().map(|kind| kind.name()).collect();
     namespaces.sort_unstable();
@@ -205,7 +204,9 @@ fn seccomp() -> SeccompFeatures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Spec, unsupported};
+    use crate::host::{Host, Labels};
+    use crate::plan::{Plan, PlanOptions};
+    use crate::spec::Spec;
 
     #[test]
     fn names_what_engines_ask_for() {
@@ -225,32 +226,42 @@ mod tests {
         assert_eq!(options, features.mount_options);
     }
 
-    /// Whether a configuration with this in its `linux` or `mounts` is refused as unsupported.
-    fn refused(more: &str) -> bool {
-        let text = format!(r#"{{"ociVersion":"1.3.0","root":{{"path":"r"}},{more}}}"#);
-        let spec = serde_json::from_str::<Spec>(&text).expect(more);
-        unsupported(&spec).is_some()
+    /// Whether a configuration with this in `linux`, or with a mount with these options, has a plan.
+    fn accepted(linux: &str, mount: &str) -> bool {
+        let text = format!(
+            r#"{{"ociVersion":"1.3.0","root":{{"path":"r"}},"process":{{"args":["a"],"cwd":"/"}},
+                "mounts":[{{"destination":"/a","source":"/b","options":["bind"{mount}]}}],
+                "linux":{{"namespaces":[{{"type":"mount"}},{{"type":"network"}},{{"type":"time"}}]
+                {linux}}}}}"#
+        );
+        let spec = serde_json::from_str::<Spec>(&text).expect(&text);
+        let labels = Labels { apparmor: true, selinux: true };
+        let host = Host { labels, ..Host::default() };
+        let options = PlanOptions::new("a".parse().expect("an id"), "/bundle".into());
+        Plan::compile(&spec, &host, &options).is_ok()
     }
 
     #[test]
-    fn promises_exactly_what_is_not_refused() {
+    fn what_is_promised_has_a_plan() {
         let Features { mount_options, linux, .. } = features();
         let option = |name: &str| mount_options.iter().any(|option| option == name);
-        for (promised, more) in [
-            (linux.namespaces.contains(&"time"), r#""linux":{"namespaces":[{"type":"time"}]}"#),
-            (linux.namespaces.contains(&"user"), r#""linux":{"namespaces":[{"type":"user"}]}"#),
-            (linux.intel_rdt.enabled, r#""linux":{"intelRdt":{"closID":"a"}}"#),
-            (linux.net_devices.enabled, r#""linux":{"netDevices":{"eth0":{}}}"#),
-            (linux.selinux.enabled, r#""linux":{"mountLabel":"a"}"#),
-            (option("idmap"), r#""mounts":[{"destination":"/a","options":["idmap"]}]"#),
-            (option("rro"), r#""mounts":[{"destination":"/a","options":["rro"]}]"#),
+        for (promised, in_linux, mount) in [
+            (linux.namespaces.contains(&"time"), "", ""),
+            (linux.intel_rdt.enabled, r#","intelRdt":{"closID":"a"}"#, ""),
+            (linux.intel_rdt.schemata, r#","intelRdt":{"schemata":["L3:0=f"]}"#, ""),
+            (linux.intel_rdt.monitoring, r#","intelRdt":{"enableMonitoring":true}"#, ""),
+            (linux.net_devices.enabled, r#","netDevices":{"eth0":{"name":"n%d"}}"#, ""),
+            (linux.selinux.enabled, r#","mountLabel":"a_u:a_r:a_t""#, ""),
+            (option("rro"), "", r#","rro""#),
             (
                 linux.seccomp.actions.contains(&"SCMP_ACT_NOTIFY"),
-                r#""linux":{"seccomp":{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}}"#,
+                r#","seccomp":{"defaultAction":"SCMP_ACT_NOTIFY","listenerPath":"/a"}"#,
+                "",
             ),
         ] {
-            assert_eq!(promised, !refused(more), "{more}");
+            assert!(promised && accepted(in_linux, mount), "{in_linux} {mount}");
         }
+        assert!(!accepted(r#","intelRdt":{"closID":"a/b"}"#, ""), "an invalid one has none");
         assert_eq!(linux.mount_extensions.idmap.enabled, option("idmap"));
     }
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{CREATOR, Gate, List, Slot, Step};
 use crate::spec::{
-    Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl, unsupported,
+    Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl,
 };
 
 /// The oldest kernel: mount_setattr(2).
@@ -54,9 +54,6 @@ impl Plan {
     pub fn compile(spec: &Spec, host: &Host, options: &PlanOptions) -> Result<Self> {
         spec.validate()?;
         check_kernel(host)?;
-        if let Some(error) = unsupported(spec) {
-            return Err(error);
-        }
         let Some(process) = &spec.process else {
             return Err(Error::new(ErrorKind::InvalidSpec, "required, but missing")
                 .with_field("process")

@@ -21,7 +21,6 @@ mod scan;
 pub mod seccomp;
 mod source;
 pub(crate) mod sysctl;
-mod unsupported;
 mod validate;
 
 #[cfg(feature = "oci-spec")]
@@ -44,7 +43,6 @@ pub use process::{
 };
 pub use resources::Resources;
 pub use seccomp::Seccomp;
-pub use unsupported::unsupported;
 pub(crate) use validate::net_device_field;
 
 use crate::error::{Error, ErrorKind, Result};
