@@ -183,11 +183,12 @@ impl Init {
         Ok(null)
     }
 
-    /// A mount that hides a directory: an empty tmpfs.
+    /// A mount that hides a directory: an empty tmpfs, made here if no step has done so.
     fn directory_mask(&mut self) -> Result<Fd> {
-        let (kept, attached) = self.mask_directory;
-        if kept >= 0 && attached {
-            return sys::clone_tree(kept, c"", 0).during(Op::OpenTree);
+        match self.mask_directory {
+            (kept, true) => return sys::clone_tree(kept, c"", 0).during(Op::OpenTree),
+            (kept, false) if kept >= 0 => return Ok(kept),
+            _ => {}
         }
         let options = List::new(b"").ok_or(Errno(EINVAL)).during(Op::Decode)?;
         let mount = new_filesystem(&Filesystem {

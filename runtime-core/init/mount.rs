@@ -149,6 +149,11 @@ impl Init {
     }
 
     /// Gives the file system at the target new options.
+    pub fn label(&mut self, path: &'static CStr, label: &[u8]) -> Result {
+        let fd = self.look_up(path, O_DIRECTORY, 0).about(Op::Open, path)?;
+        sys::set_label(fd, label).about(Op::Label, path).map(|_| ())
+    }
+
     pub fn reconfigure(&mut self, target: &'static CStr, options: List<'static>) -> Result {
         let place = self.look_up(target, O_PATH, 0).about(Op::Open, target)?;
         let fs = sys::fspick(place).about(Op::Fsopen, target)?;

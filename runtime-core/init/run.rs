@@ -99,6 +99,11 @@ impl Init {
             Step::ReadonlyRoot {} => self.readonly_root(),
             Step::ReadonlyPath { path } => self.readonly_path(path),
             Step::MaskPath { path, null } => self.mask_path(path, null),
+            Step::MaskDirectory { slot } => {
+                self.mask_directory = (self.slot(slot)?, false);
+                Ok(())
+            }
+            Step::Label { path, label } => self.label(path, label),
             _ => self.process_step(step),
         }
     }

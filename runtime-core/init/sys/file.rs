@@ -17,6 +17,11 @@ pub fn open(path: &CStr, flags: u64) -> Result<Fd> {
     call!(OPENAT, crate::abi::AT_FDCWD, path, flags, 0u32).map(small)
 }
 
+/// Sets the SELinux label of a file.
+pub fn set_label(fd: Fd, label: &[u8]) -> Result<usize> {
+    call!(FSETXATTR, fd, c"security.selinux", label.as_ptr(), label.len(), 0u32)
+}
+
 pub fn close(fd: Fd) {
     let _ = call!(CLOSE, fd);
 }

@@ -199,6 +199,8 @@ struct Parts<'a> {
     planned: Vec<mounts::Planned>,
     /// The host's /dev/null, to hide files with.
     null: Option<(Handle, Option<mounts::Make>)>,
+    /// A tree with the label of the mounts, to hide directories with.
+    mask: Option<Handle>,
     listener: Handle,
     seccomp: Option<&'a Seccomp>,
 }
@@ -223,7 +225,8 @@ impl<'a> Parts<'a> {
         };
         let listener = draft.receive(Source::StartSocket, Origin::None);
         let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
-        Ok(Self { namespaces, root, planned, null, listener, seccomp })
+        let mask = (null.is_some() && linux.mount_label.is_some()).then(|| draft.make());
+        Ok(Self { namespaces, root, planned, null, mask, listener, seccomp })
     }
 
     fn write(
@@ -250,6 +253,7 @@ impl<'a> Parts<'a> {
         };
         self.namespaces.write(draft);
         self.write_mounts(spec, options, draft);
+        labels::write_queues(spec, draft)?;
         draft.push(&Step::Gate { gate: Gate::Mounted as u32 }, Origin::None);
         let creating = document("creating");
         let hooks = ("hooks.createContainer", &*spec.hooks.create_container);
@@ -330,6 +334,9 @@ impl<'a> Parts<'a> {
         for (index, path) in spec.linux.readonly_paths.iter().enumerate() {
             let origin = Origin::Element("linux.readonlyPaths", index);
             draft.push(&Step::ReadonlyPath { path: &inner_path(path, &origin)? }, origin);
+        }
+        if let (Some(tree), Some(label)) = (self.mask, &spec.linux.mount_label) {
+            labels::write_mask(label, tree, draft)?;
         }
         let null = self.null.as_ref().map_or(Slot::NONE, |(tree, _)| draft.slot(*tree));
         for (index, path) in spec.linux.masked_paths.iter().enumerate() {

@@ -171,6 +171,10 @@ fn inside(step: &Step<'_>) -> Option<String> {
         Step::Chroot {} => "change the root of this process alone".to_owned(),
         Step::ReadonlyRoot {} => "make the root read-only".to_owned(),
         Step::ReadonlyPath { path } => format!("make {} read-only", text(path)),
+        Step::MaskDirectory { slot } => format!("hide directories under slot {}", slot.0),
+        Step::Label { path, label } => {
+            format!("label {} {}", text(path), String::from_utf8_lossy(label))
+        }
         Step::MaskPath { path, .. } => format!("mask {}", text(path)),
         Step::Hostname { name } => format!("set the host name to {}", text(name)),
         Step::Domainname { name } => format!("set the domain name to {}", text(name)),

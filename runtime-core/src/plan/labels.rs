@@ -1,10 +1,11 @@
 //! Labels of the security modules: of the process, of its keys, of the file systems made for it.
 
 use super::Origin;
-use super::draft::{Draft, text};
+use super::draft::{Draft, Handle, inner_path, list, text};
 use super::filesystem::LABELS;
+use super::mount_options::attribute::{NODEV, NOEXEC, NOSUID, RDONLY};
 use crate::error::{Error, ErrorKind, Result};
-use crate::program::Step;
+use crate::program::{List, Step};
 use crate::spec::{Process, Spec};
 
 /// A step that writes a label, unless the host has no such module.
@@ -82,4 +83,32 @@ pub(super) fn mount_context<S: AsRef<str>>(
     let name = |option: &S| option.as_ref().split('=').next().unwrap_or_default().to_owned();
     let chosen = options.iter().any(|option| LABELS.contains(&name(option).as_str()));
     (!labelled && !chosen).then(|| format!("context={label}"))
+}
+
+/// Labels the queue file systems that are mounted.
+pub(super) fn write_queues(spec: &Spec, draft: &mut Draft<'_>) -> Result<()> {
+    let Some(label) = &spec.linux.mount_label else { return Ok(()) };
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let readonly = mount.options.iter().any(|option| option == "ro");
+        if mount.kind.as_deref() == Some("mqueue") && !mount.is_bind() && !readonly {
+            let origin = Origin::Element("mounts", index);
+            let path = inner_path(&mount.destination, &origin)?;
+            draft.push(&Step::Label { path: &path, label: label.as_bytes() }, origin);
+        }
+    }
+    Ok(())
+}
+
+/// Makes what hides directories, with the label: without one nobody could even see that they are empty.
+pub(super) fn write_mask(label: &str, tree: Handle, draft: &mut Draft<'_>) -> Result<()> {
+    let origin = Origin::Field("linux.mountLabel");
+    let options = list(&[format!("context={label}")], &origin)?;
+    let Some(options) = List::new(&options) else { return Ok(()) };
+    let slot = draft.slot(tree);
+    let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+    let (kind, source, otherwise) = (c"tmpfs", c"", c"");
+    let step = Step::NewFilesystem { slot, kind, source, options, attributes, otherwise };
+    draft.push(&step, origin.clone());
+    draft.push(&Step::MaskDirectory { slot }, origin);
+    Ok(())
 }

@@ -177,6 +177,7 @@ ops! {
     Personality = 71 "personality"
     MemoryPolicy = 74 "set_mempolicy"
     Affinity = 75 "sched_setaffinity"
+    Label = 80 "fsetxattr(security.selinux)"
     TimeOffsets = 76 "write the clock offsets"
     Mount = 85 "mount"
 }

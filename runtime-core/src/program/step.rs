@@ -207,6 +207,12 @@ steps! {
     /// or sysfs.
     MaskPath = 45 { path: &'a CStr, null: Slot }
 
+    /// What [`Step::MaskPath`] hides directories under, instead of a tmpfs of its own.
+    MaskDirectory = 81 { slot: Slot }
+    /// Gives the directory at `path` a SELinux label (`security.selinux`), where a file system takes none
+    /// with its options.
+    Label = 80 { path: &'a CStr, label: &'a [u8] }
+
     // ---- the process --------------------------------------------------------------------------
 
     /// Standard input, output and error become these slots ([`Slot::NONE`]: left as it is).

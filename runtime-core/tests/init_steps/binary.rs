@@ -179,7 +179,7 @@ fn numbers_are_those_of_libc() {
         PERSONALITY SYS_personality,
         SCHED_SETAFFINITY SYS_sched_setaffinity,
         SET_MEMPOLICY SYS_set_mempolicy, FCHMODAT SYS_fchmodat, FCHOWN SYS_fchown, FCHOWNAT SYS_fchownat,
-        FCNTL SYS_fcntl, FSCONFIG SYS_fsconfig, FSMOUNT SYS_fsmount, FSOPEN SYS_fsopen,
+        FCNTL SYS_fcntl, FSCONFIG SYS_fsconfig, FSETXATTR SYS_fsetxattr, FSMOUNT SYS_fsmount, FSOPEN SYS_fsopen,
         FSTATFS SYS_fstatfs, GETCWD SYS_getcwd, GETGROUPS SYS_getgroups, GETPID SYS_getpid,
         GETRESGID SYS_getresgid, GETRESUID SYS_getresuid, GETSOCKOPT SYS_getsockopt,
         IOCTL SYS_ioctl, KEYCTL SYS_keyctl, KILL SYS_kill, LSEEK SYS_lseek, MADVISE SYS_madvise,

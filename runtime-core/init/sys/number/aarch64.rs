@@ -23,6 +23,7 @@ pub const FCHOWN: usize = 55;
 pub const FCHOWNAT: usize = 54;
 pub const FCNTL: usize = 25;
 pub const FSCONFIG: usize = 431;
+pub const FSETXATTR: usize = 7;
 pub const FSMOUNT: usize = 432;
 pub const FSOPEN: usize = 430;
 pub const FSPICK: usize = 433;

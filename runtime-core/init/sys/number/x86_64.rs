@@ -23,6 +23,7 @@ pub const FCHOWN: usize = 93;
 pub const FCHOWNAT: usize = 260;
 pub const FCNTL: usize = 72;
 pub const FSCONFIG: usize = 431;
+pub const FSETXATTR: usize = 190;
 pub const FSMOUNT: usize = 432;
 pub const FSOPEN: usize = 430;
 pub const FSPICK: usize = 433;
