@@ -163,6 +163,9 @@ fn kernel_step(name: &str, argument: &str, parts: &[&str]) -> Outcome {
             found.insert("policy".to_owned(), policy.into());
             done(found)
         }),
+        "xattr" => {
+            sys::attribute(part(0), part(1)).map_err(name_of).and_then(|bytes| lossy(&bytes))
+        }
         "mempolicy" => sys::memory_policy()
             .map_err(name_of)
             .and_then(|(mode, nodes)| done(json!({ "mode": mode, "nodes": nodes }))),

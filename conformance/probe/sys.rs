@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "raw system calls are what the probe exists to make")]
 
 use std::ffi::CStr;
+use std::ffi::CString;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -181,4 +182,23 @@ pub(crate) fn respond(
     // SAFETY: `answer` is a valid, writable structure for the whole call.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw mut answer) };
     Errno::result(result).map(drop)
+}
+
+/// An extended attribute of a file, without the NUL at its end.
+///
+/// # Errors
+/// The errno of getxattr(2).
+pub(crate) fn attribute(path: &str, name: &str) -> Result<Vec<u8>, Errno> {
+    let string = |text: &str| CString::new(text).map_err(|_| Errno::EINVAL);
+    let (path, name) = (string(path)?, string(name)?);
+    let mut value = vec![0_u8; 512];
+    // SAFETY: the strings end with a NUL, and the pointer and length describe `value`.
+    let length = unsafe {
+        libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+    };
+    value.truncate(usize::try_from(Errno::result(length)?).unwrap_or(0));
+    if value.last() == Some(&0) {
+        value.pop();
+    }
+    Ok(value)
 }

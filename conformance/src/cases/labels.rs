@@ -9,7 +9,7 @@ use crate::bundle::Answers;
 use crate::case::{Case, Need};
 use crate::failure::{Check, broken, ensure};
 use crate::trial::Trial;
-use crate::value::{contains, equal, text};
+use crate::value::{contains, equal, strings, text};
 
 /// The label of the process, and of the files, as engines choose them.
 const PROCESS: &str = "system_u:system_r:container_t:s0:c1,c2";
@@ -109,13 +109,16 @@ pub(super) const CASES: &[Case] = &[
     .rows(&["process.selinuxLabel"])
     .needs(&[Need::NoSelinux]),
     Case::new("selinux/mount-label", "config-linux.md#mount-label: context of the mounts", |t| {
-        let report = t
+        let label = "xattr=/dev/mqueue,security.selinux";
+        let answers = t
             .bundle()
             .mount("/own", "tmpfs", "tmpfs", &["context=system_u:object_r:tmp_t:s0"])
             .mount("/data", "tmpfs", "tmpfs", &["size=1m"])
             .set("/linux/mountLabel", FILE)
-            .report()?;
-        for place in ["/dev", "/dev/pts", "/dev/shm", "/data"] {
+            .probe(&["report", label])?;
+        equal("/dev/mqueue", &answers.value(label)?, &json!(FILE))?;
+        let report = answers.value("report")?;
+        for place in ["/dev", "/dev/pts", "/dev/shm", "/data", "/sys/firmware"] {
             contains(place, &mount_line(&report, place)?, &format!("context=\"{FILE}\""))?;
         }
         contains("/own", &mount_line(&report, "/own")?, "context=system_u:object_r:tmp_t:s0")?;
@@ -166,11 +169,12 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::Root]),
 ];
 
+/// The options of the last mount at a place.
 fn mount_line(report: &Value, place: &str) -> Check<String> {
-    let mut list = report["mounts"].as_array().into_iter().flatten();
-    let found = list.rfind(|mount| mount["target"] == place);
+    let list = report["mounts"].as_array().into_iter().flatten();
+    let found = list.rev().find(|mount| mount["point"] == place);
     match found {
-        Some(mount) => Ok(mount.to_string().replace("\\\"", "\"")),
+        Some(mount) => Ok(strings(mount, "/super")?.join(",")),
         None => broken(format!("no mount at {place}: {}", report["mounts"])),
     }
 }

@@ -44,6 +44,8 @@ mod notify_socket;
 mod order;
 mod output;
 mod process;
+mod process_files;
+mod process_limits;
 mod reliability;
 mod reliability_cgroups;
 mod remounts;
@@ -63,6 +65,8 @@ const GROUPS: &[&[Case]] = &[
     exit::CASES,
     output::CASES,
     process::CASES,
+    process_limits::CASES,
+    process_files::CASES,
     limits::CASES,
     scheduling::CASES,
     labels::CASES,

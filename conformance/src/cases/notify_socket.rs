@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
         ensure(told.starts_with("READY=1"), format!("messages {told:?}"))?;
         contains("messages", &told, &format!("MAINPID={}\n", c.pid()?))
     })
+    .rows(&["NOTIFY_SOCKET"])
     .needs(&[Need::Cgroup]),
     Case::new("notify/start", "sd_notify(3): start waits for READY=1", |t| {
         let manager = Manager::listen(t)?;
@@ -41,7 +42,8 @@ pub(super) const CASES: &[Case] = &[
         running.wait()?.ok()?;
         contains("messages", &told, "READY=1\n")?;
         contains("messages", &told, &format!("MAINPID={}\n", c.pid()?))
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
     Case::new("notify/end-before-ready", "start returns when the container ends before", |t| {
         let manager = Manager::listen(t)?;
         let mut bundle = t.bundle().ops(&["exit=0"]);
@@ -50,7 +52,8 @@ pub(super) const CASES: &[Case] = &[
         let c = bundle.adopt(output)?;
         c.call(&["start"]).env(env).run()?.ok()?;
         ensure(manager.socket.recv(&mut [0; 64]).is_err(), "a message from nobody")
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
     Case::new("notify/run", "sd_notify(3): in the foreground the runtime stays the process", |t| {
         let manager = Manager::listen(t)?;
         let mut bundle = t.bundle().ops(&["notify=READY=1", "sleep=300"]);
@@ -59,7 +62,8 @@ pub(super) const CASES: &[Case] = &[
         let told = manager.until("READY=1")?;
         running.wait()?.ok()?;
         ensure(!told.contains("MAINPID=1\n"), format!("messages {told:?}"))
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
     Case::new("notify/environment", "the container has a socket of its own", |t| {
         let manager = Manager::listen(t)?;
         let mut bundle = t.bundle().ops(&["report", "notify=READY=1"]);
@@ -70,7 +74,8 @@ pub(super) const CASES: &[Case] = &[
         let env = strings(&report, "/env")?;
         let line = env.iter().find(|line| line.starts_with("NOTIFY_SOCKET="));
         equal("env", &line.map(String::as_str), &Some("NOTIFY_SOCKET=/run/notify/notify.sock"))
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
     Case::new("notify/user", "any user of the container can write to its socket", |t| {
         let manager = Manager::listen(t)?;
         let user = json!({ "uid": 1000, "gid": 1000 });
@@ -81,6 +86,7 @@ pub(super) const CASES: &[Case] = &[
         call.run()?.ok()?;
         manager.until("READY=1").map(drop)
     })
+    .rows(&["NOTIFY_SOCKET"])
     .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("notify/filtered", "nothing about processes or descriptors gets out", |t| {
         let manager = Manager::listen(t)?;
@@ -90,7 +96,8 @@ pub(super) const CASES: &[Case] = &[
         call.run()?.ok()?;
         let told = manager.until("READY=1")?;
         ensure(!told.contains("MAINPID=1\n") && !told.contains("FDSTORE"), told)
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
     Case::new("notify/absent", "without NOTIFY_SOCKET nothing is mounted or set", |t| {
         let report = t.bundle().report()?;
         let env = strings(&report, "/env")?.join("\n");
@@ -98,7 +105,8 @@ pub(super) const CASES: &[Case] = &[
             !env.contains("NOTIFY_SOCKET") && !report["mounts"].to_string().contains("notify"),
             env,
         )
-    }),
+    })
+    .rows(&["NOTIFY_SOCKET"]),
 ];
 
 /// The service manager's end.
