@@ -101,13 +101,19 @@ impl Error {
     }
 
     /// A failed system call; `message` says what was attempted (`"open the state directory"`).
-    /// `EPERM` and `EACCES` make it [`ErrorKind::Denied`].
+    /// `EPERM` and `EACCES` make it [`ErrorKind::Denied`]; with `ENOSYS` goes what kernel is needed.
     pub fn system(message: impl Into<String>, errno: i32) -> Self {
         let kind = match errno {
             libc::EPERM | libc::EACCES => ErrorKind::Denied,
             _ => ErrorKind::System,
         };
-        Self::new(kind, message).with_errno(errno)
+        let error = Self::new(kind, message).with_errno(errno);
+        match errno {
+            libc::ENOSYS => {
+                error.with_hint("Linux 5.12 or newer is needed, with all its system calls")
+            }
+            _ => error,
+        }
     }
 
     /// [`Error::system`] from a [`std::io::Error`]; one without an errno keeps its text.

@@ -33,8 +33,47 @@ pub(crate) enum Victim {
 pub(crate) enum Fault {
     /// SIGKILL at the entry of the call.
     Kill,
-    /// The call is not made and answers `EIO`; only close is made as well.
-    Errno,
+    /// The call is not made and answers this error; only close is made as well.
+    Errno(Errno),
+    /// Every call of this number, of all processes, answers `ENOSYS`: the kernel does not have it.
+    Missing(i64),
+    /// Every clone3 into a cgroup answers `EINVAL`, as before Linux 5.7.
+    NoCloneIntoCgroup,
+}
+
+impl Fault {
+    /// It is not one call that is hit, but all of a kind.
+    fn lasts(self) -> bool {
+        matches!(self, Self::Missing(_) | Self::NoCloneIntoCgroup)
+    }
+
+    fn answer(self) -> Errno {
+        match self {
+            Self::Errno(errno) => errno,
+            Self::NoCloneIntoCgroup => Errno::EINVAL,
+            Self::Missing(_) | Self::Kill => Errno::ENOSYS,
+        }
+    }
+
+    /// Whether the call which this process is about to make is of the kind.
+    fn concerns(self, pid: Pid, number: u64) -> bool {
+        match self {
+            Self::Missing(missing) => u64::try_from(missing) == Ok(number),
+            Self::NoCloneIntoCgroup => {
+                u64::try_from(libc::SYS_clone3) == Ok(number) && clones_into_cgroup(pid)
+            }
+            Self::Kill => true,
+            Self::Errno(_) => can_fail(number),
+        }
+    }
+}
+
+/// The flag is in the first word of what clone3's first argument points to.
+fn clones_into_cgroup(pid: Pid) -> bool {
+    const INTO_CGROUP: i64 = 0x2_0000_0000;
+    let address = ptrace::getregs(pid).map_or(0, |registers| registers.rdi);
+    let place = std::ptr::with_exposed_provenance_mut(usize::try_from(address).unwrap_or(0));
+    ptrace::read(pid, place).is_ok_and(|flags| flags & INTO_CGROUP != 0)
 }
 
 /// What became of the command.
@@ -196,7 +235,7 @@ impl Walk {
         }
         if event == Event::PTRACE_EVENT_EXEC as i32 && pid == self.command {
             let traced = self.processes.entry(pid).or_default();
-            traced.counts = self.victim == Victim::Command;
+            traced.counts = self.victim == Victim::Command || self.fault.lasts();
         }
         if is_birth(event) {
             self.born(pid, event);
@@ -216,7 +255,7 @@ impl Walk {
         if is_init {
             self.init = Some(child);
         }
-        let counts = is_init && self.victim == Victim::Init;
+        let counts = is_init && self.victim == Victim::Init || self.fault.lasts();
         self.processes.insert(child, Traced { counts, ..Traced::default() });
         if let Some(at) = self.unannounced.iter().position(|pid| *pid == child) {
             self.unannounced.swap_remove(at);
@@ -232,26 +271,24 @@ impl Walk {
         let traced = self.processes.entry(pid).or_default();
         if info.op == libc::PTRACE_SYSCALL_INFO_EXIT && traced.fails {
             traced.fails = false;
-            set(pid, |registers| registers.rax = (-i64::from(Errno::EIO as i32)).cast_unsigned());
+            let answer = (-i64::from(self.fault.answer() as i32)).cast_unsigned();
+            set(pid, |registers| registers.rax = answer);
         }
         if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY && traced.counts {
             let number = ptrace::getregs(pid).map_or(u64::MAX, |registers| registers.orig_rax);
-            let hits = self.fault == Fault::Kill || can_fail(number);
+            let hits = self.fault.concerns(pid, number);
             traced.calls += u64::from(hits);
-            if hits && traced.calls == self.call && self.hit.is_none() {
+            let now = traced.calls == self.call && self.hit.is_none() || self.fault.lasts();
+            if hits && now {
                 self.hit = Some(number);
-                match self.fault {
-                    Fault::Kill => {
-                        let _sent = kill(pid, Signal::SIGKILL);
-                        return;
-                    }
-                    Fault::Errno => {
-                        traced.fails = true;
-                        // Linux closes the descriptor whatever close answers (close(2)).
-                        if number != CLOSE {
-                            set(pid, |registers| registers.orig_rax = u64::MAX);
-                        }
-                    }
+                if self.fault == Fault::Kill {
+                    let _sent = kill(pid, Signal::SIGKILL);
+                    return;
+                }
+                traced.fails = true;
+                // Linux closes the descriptor whatever close answers (close(2)).
+                if number != CLOSE {
+                    set(pid, |registers| registers.orig_rax = u64::MAX);
                 }
             }
         }

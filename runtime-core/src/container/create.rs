@@ -428,7 +428,11 @@ pub(super) fn spawn(
         ambient: plan.id_maps.is_some(),
     }
     .run()
-    .attempt("start the init program")?;
+    .attempt("start the init program")
+    .map_err(|error| match error.errno() {
+        Some(libc::EINVAL) => error.with_hint("the kernel may be too old: Linux 5.12 is needed"),
+        _ => error,
+    })?;
     Ok(Process { pid: spawned.pid, pidfd: spawned.pidfd })
 }
 
