@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
         let higher = inner(t).set("/process/oomScoreAdj", 500);
         let report = unshared(t, higher, &["read=/proc/self/oom_score_adj"])?;
         equal("score", &report.value("read=/proc/self/oom_score_adj")?, &json!("500\n"))?;
-        let lower = inner(t).set("/process/oomScoreAdj", -900).ops(&["echo=alive"]);
+        let lower = inner(t).set("/process/oomScoreAdj", -1000).ops(&["echo=alive"]);
         call(lower)?.fails_with("oom").map(drop)
     })
     .needs(NEEDS),

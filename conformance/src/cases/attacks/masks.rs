@@ -14,27 +14,34 @@ use crate::value::equal;
 pub(in crate::cases) const CASES: &[Case] = &[
     Case::new("attacks/proc-fake-type", "CVE-2015-1334: a tmpfs as /proc", |t| {
         t.bundle().unmount("/proc").mount("/proc", "tmpfs", "tmpfs", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/proc-fake-bind", "CVE-2019-16884: a directory of the host as /proc", |t| {
         t.bundle().unmount("/proc").bind(&source(t)?, "/proc", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-over-proc-volume", "CVE-2019-16884: a volume over /proc", |t| {
         t.bundle().bind(&source(t)?, "/proc", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-over-proc-file", "CVE-2025-52881: a mount below /proc", |t| {
         let file = source(t)?.join("file");
         t.bundle().bind(&file, "/proc/sys/kernel/hostname", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-over-proc-self", "CVE-2025-52881: a mount over /proc/self", |t| {
         t.bundle().mount("/proc/self/attr", "tmpfs", "tmpfs", &[]).refused("/proc").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-over-proc-link", "CVE-2019-16884: the same through a link", |t| {
         let b = t.bundle().link("innocent", "proc").bind(&source(t)?, "/innocent/sys", &[]);
         b.refused("").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mount-over-proc-dotdot", "CVE-2019-16884: the same with `..`", |t| {
         t.bundle().bind(&source(t)?, "/tmp/../proc/sys", &[]).refused("").map(drop)
-    }),
+    })
+    .rows(&["mounts: over /proc"]),
     Case::new("attacks/mask-via-dev-null-symlink", "CVE-2025-31133: /dev/null is a link", |t| {
         let b = bare_dev(t).link("dev/null", "../etc/secret").file("etc/secret", "secret");
         masked(b)
@@ -105,12 +112,12 @@ pub(in crate::cases) const CASES: &[Case] = &[
     })
     .needs(&[Need::Root]),
     Case::new("attacks/sysctl-of-host", "CVE-2022-0811: a parameter of the whole host", |t| {
-        // One that only says how old the mappings of the kernel's own statistics may be, and as it is.
-        let path = "/proc/sys/vm/stat_interval";
+        // One that every kernel has, and as it is.
+        let path = "/proc/sys/vm/dirty_expire_centisecs";
         let before = fs::read_to_string(path)?;
         let mut map = serde_json::Map::new();
-        map.insert("vm.stat_interval".into(), Value::from(before.trim()));
-        t.bundle().set("/linux/sysctl", map).refused("vm.stat_interval")?;
+        map.insert("vm.dirty_expire_centisecs".into(), Value::from(before.trim()));
+        t.bundle().set("/linux/sysctl", map).refused("vm.dirty_expire_centisecs")?;
         equal(path, &fs::read_to_string(path)?, &before)
     })
     .needs(&[Need::Root]),
