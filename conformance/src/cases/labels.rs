@@ -171,16 +171,10 @@ pub(super) const CASES: &[Case] = &[
 
 /// The options of the last mount at a place.
 fn mount_line(report: &Value, place: &str) -> Check<String> {
-<<<<<<< HEAD
-    let list = report["mounts"].as_array().into_iter().flatten();
-    let found = list.rev().find(|mount| mount["point"] == place);
-    match found {
-=======
     let mut list = report["mounts"].as_array().into_iter().flatten();
     let found = list.rfind(|mount| mount["point"] == place);
     match found {
         // The report splits the options at commas, of which a label may have some.
->>>>>>> db3b9b0 (Find the label of a mount in the report)
         Some(mount) => Ok(strings(mount, "/super")?.join(",")),
         None => broken(format!("no mount at {place}: {}", report["mounts"])),
     }
