@@ -5,11 +5,12 @@ use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use serde_json::{Value, json};
 
 use crate::bundle::Answers;
 use crate::case::{Case, Need};
-use crate::failure::Check;
+use crate::failure::{Check, skip};
 use crate::trial::Trial;
 use crate::value::equal;
 
@@ -155,6 +156,9 @@ fn owned(node: &Value, uid: u32, gid: u32) -> Check {
 fn source(t: &Trial) -> Check<PathBuf> {
     let dir = t.path("src");
     fs::create_dir_all(dir.join("sub"))?;
+    if t.host.kernel < (6, 3) && statfs(&dir)?.filesystem_type() == TMPFS_MAGIC {
+        return skip("a tmpfs has no id-mapped mounts before Linux 6.3");
+    }
     fs::write(dir.join("file"), "content")?;
     Ok(dir)
 }
