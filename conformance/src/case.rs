@@ -44,6 +44,8 @@ pub(crate) enum Need {
     CgroupV1,
     /// A device that the RDMA controller can limit.
     RdmaDevice,
+    /// Mounts with ids of their own of the file system with the temporary files.
+    MappedMounts,
     /// User namespaces.
     UserNamespace,
     /// Time namespaces.
@@ -122,6 +124,9 @@ impl Need {
             }
             Self::CgroupV1 => (!host.v2, "needs controllers in cgroup v1 hierarchies".to_owned()),
             Self::RdmaDevice => (host.rdma_device, "needs an RDMA device".to_owned()),
+            Self::MappedMounts => {
+                (host.mapped_mounts, "needs id-mapped mounts of the temporary files".to_owned())
+            }
             Self::UserNamespace => (host.user_namespace, "needs user namespaces".to_owned()),
             Self::TimeNamespace => (host.time_namespace, "needs time namespaces".to_owned()),
             Self::Busybox => (host.busybox, "needs /bin/busybox".to_owned()),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
 /// Where the hierarchies are mounted.
 pub(crate) const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) time_namespace: bool,
     /// There is an RDMA device.
     pub(crate) rdma_device: bool,
+    /// The file system with the temporary files can be mounted with other ids.
+    pub(crate) mapped_mounts: bool,
     /// The static shell is there.
     pub(crate) busybox: bool,
     /// Major and minor version of the kernel.
@@ -52,6 +54,8 @@ impl Host {
             time_namespace: Path::new("/proc/self/ns/time").exists(),
             rdma_device: fs::read_dir("/sys/class/infiniband")
                 .is_ok_and(|mut list| list.next().is_some()),
+            mapped_mounts: kernel()
+                >= if on_tmpfs(&std::env::temp_dir()) { (6, 3) } else { (5, 12) },
             busybox: Path::new("/bin/busybox").exists(),
             kernel: kernel(),
             controllers: controllers(root, v2, &dir),
@@ -129,6 +133,10 @@ fn subordinate_ids() -> Option<[(u32, u32); 2]> {
         })
     };
     Some([range("/etc/subuid")?, range("/etc/subgid")?])
+}
+
+fn on_tmpfs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|info| info.filesystem_type() == TMPFS_MAGIC)
 }
 
 fn kernel() -> (u32, u32) {

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
         equal("uid", &node["uid"], &json!(5000))
     })
     .rows(&["mounts.uidMappings"])
-    .needs(&[Need::Root, Need::Kernel(5, 12)]),
+    .needs(&[Need::Root, Need::MappedMounts]),
     Case::new("binds/idmap-own", "config.md#mounts: idmap alone takes the container's maps", |t| {
         let mount = json!({ "destination": "/data", "source": source(t)?,
             "options": ["bind", "idmap"] });
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
         equal("uid", &node["uid"], &json!(0))
     })
     .rows(&["mounts.options: idmap"])
-    .needs(&[Need::Root, Need::UserNamespace, Need::Kernel(5, 12)]),
+    .needs(&[Need::Root, Need::UserNamespace, Need::MappedMounts]),
     Case::new("binds/idmap-without-maps", "idmap needs maps", |t| {
         let mount = json!({ "destination": "/data", "source": source(t)?,
             "options": ["bind", "idmap"] });
@@ -64,7 +64,7 @@ pub(super) const CASES: &[Case] = &[
             .value("stat=/data/file")?;
         owned(&node, 3000, 4004)
     })
-    .needs(&[Need::Root, Need::Kernel(5, 12)])
+    .needs(&[Need::Root, Need::MappedMounts])
     .rows(&["mounts.uidMappings"]),
     Case::new(
         "binds/idmap-in-user-namespace",
@@ -76,7 +76,7 @@ pub(super) const CASES: &[Case] = &[
             owned(&bundle.probe(&["stat=/data/file"])?.value("stat=/data/file")?, 7, 7)
         },
     )
-    .needs(&[Need::Root, Need::UserNamespace, Need::Kernel(5, 12)])
+    .needs(&[Need::Root, Need::UserNamespace, Need::MappedMounts])
     .rows(&["mounts.uidMappings"]),
     Case::new(
         "binds/idmap-recursive",
@@ -122,7 +122,7 @@ pub(super) const CASES: &[Case] = &[
             4321,
         )
     })
-    .needs(&[Need::Root, Need::Kernel(5, 12)])
+    .needs(&[Need::Root, Need::MappedMounts])
     .rows(&["mounts.uidMappings"]),
     Case::new("binds/idmap-half", "config.md#mounts: both or neither", |t| {
         let map = json!([{ "containerID": 0, "hostID": 5000, "size": 9 }]);
