@@ -12,8 +12,8 @@ use crate::spec::{CAPABILITY_NAMES, MemoryPolicyFlag, MemoryPolicyMode, Namespac
 
 /// The features document.
 ///
-/// It says what the runtime can do where the kernel can: nothing of this host is looked at, as the
-/// specification asks. What is not in it is refused when a configuration asks for it.
+/// It says what the runtime can do where the kernel can: nothing of this host is looked at but, for
+/// [`SeccompFeatures::supported_flags`], the kernel, as the specification asks. What is not in it is refused when a configuration asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -30,8 +30,8 @@ pub struct Features {
     pub linux: LinuxFeatures,
     /// Facts about this runtime.
     pub annotations: BTreeMap<&'static str, &'static str>,
-    /// Annotations of a configuration that change what the runtime does.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Annotations of a configuration that change what the runtime does; one that ends with a dot stands
+    /// for all that begin so.
     pub potentially_unsafe_config_annotations: Vec<&'static str>,
 }
 
@@ -158,7 +158,7 @@ pub fn features() -> Features {
             "io.github.coracle-containers.coracle.version",
             env!("CARGO_PKG_VERSION"),
         )]),
-        potentially_unsafe_config_annotations: Vec::new(),
+        potentially_unsafe_config_annotations: vec!["org.systemd.property."],
     }
 }
 

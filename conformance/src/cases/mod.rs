@@ -22,6 +22,7 @@ mod devices;
 mod exec;
 mod exec_settings;
 mod exit;
+mod features;
 mod filesystems;
 mod hidden_paths;
 mod hook_failures;
@@ -98,6 +99,7 @@ const GROUPS: &[&[Case]] = &[
     hook_failures::CASES,
     hook_programs::CASES,
     order::CASES,
+    features::CASES,
     exec::CASES,
     exec_settings::CASES,
     cgroups::CASES,
