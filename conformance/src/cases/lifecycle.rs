@@ -116,6 +116,32 @@ pub(super) const CASES: &[Case] = &[
         let c = t.bundle().with_id(&id).ops(&["sleep"]).start()?;
         c.is("running")
     }),
+    Case::new("lifecycle/cgroup-of-another", "kill and delete reach no other container", |t| {
+        let path = format!("/{}-shared", t.id());
+        let first = t.bundle().set("/linux/cgroupsPath", &*path).ops(&["exit=0"]).start()?;
+        first.stopped()?;
+        // The path is free, and its directory is taken over.
+        let second = t.bundle().set("/linux/cgroupsPath", &*path).ops(&["sleep"]).start()?;
+        // Whether that is an error is left to the runtime.
+        t.run(&["kill", "--all", &first.id, "KILL"])?;
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        second.is("running")?;
+        first.delete()?.ok()?;
+        second.is("running")
+    })
+    .rows(&["kill", "delete"])
+    .needs(&[crate::case::Need::Root, crate::case::Need::Cgroup]),
+    Case::new("lifecycle/killed-at-execve", "runtime.md#start: a program that does not run", |t| {
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["execve", "execveat"], "action": "SCMP_ACT_KILL_PROCESS" }],
+        });
+        let c = t.bundle().set("/linux/seccomp", profile).ops(&["create=/ran"]).create()?;
+        let started = c.start()?;
+        c.stopped()?;
+        ensure(started.code != 0, "start succeeds, but the program did not run")
+    })
+    .rows(&["start"]),
     Case::new("state/missing", "runtime.md#query-state: an unknown id is an error", |t| {
         t.run(&["state", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
     }),

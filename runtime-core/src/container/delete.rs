@@ -69,10 +69,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     let cgroup = find_cgroup(&entries, record.as_ref())?;
     end_processes(&entries, cgroup.as_deref())?;
     if let Some(cgroup) = cgroup {
-        if !record.as_ref().is_some_and(Record::has_pid_namespace) {
-            cgroup.kill()?;
-        }
-        cgroup.delete(Leftover::Kill)?;
+        remove_cgroup(&*cgroup, record.as_ref())?;
     }
     leave_resctrl(&entries)?;
     if let Some(record) = &record {
@@ -80,6 +77,23 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
         run_poststop((&record.hooks, &record.bundle), &state, &directory);
     }
     directory.remove()
+}
+
+/// Removes the cgroups, and what is left in them of the container.
+fn remove_cgroup(cgroup: &dyn Manager, record: Option<&Record>) -> Result<()> {
+    if !record.is_some_and(Record::has_pid_namespace) {
+        cgroup.kill()?;
+        return cgroup.delete(Leftover::Kill);
+    }
+    // With a pid namespace nothing outlives the init. What stays is another container's, to which the same
+    // path was given, or was put there by somebody else.
+    match cgroup.delete(Leftover::Wait) {
+        Err(error) if !cgroup.processes()?.is_empty() => {
+            log::warn!("the cgroup stays for processes that are not the container's: {error}");
+            Ok(())
+        }
+        removed => removed,
+    }
 }
 
 /// What is added to an error after which the container could not be removed.

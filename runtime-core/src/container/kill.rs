@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use super::{Container, Known, Signal};
 use crate::error::{Attempt, Result};
-use crate::state::Identity;
+use crate::state::{Identity, Record};
 use crate::sys::pidfd;
 
 /// Who gets a signal.
@@ -31,7 +31,7 @@ impl Container {
         let shared = !record.has_pid_namespace();
         let all = target == KillTarget::All || (shared && signal == Signal::KILL);
         if all && !record.cgroup.is_empty() {
-            return self.kill_all(signal, &record.init);
+            return self.kill_all(signal, record);
         }
         let pidfd = record.init.open().ok_or_else(|| self.not_running())?;
         pidfd::send_signal(pidfd.as_fd(), signal.number()).attempt("send the signal")?;
@@ -53,9 +53,13 @@ impl Container {
         }
     }
 
-    fn kill_all(&self, signal: Signal, init: &Identity) -> Result<()> {
+    fn kill_all(&self, signal: Signal, record: &Record) -> Result<()> {
         let cgroup = self.cgroup()?;
-        if init.open().is_none() && cgroup.processes()?.is_empty() {
+        if record.init.open().is_none()
+            && (record.has_pid_namespace() || cgroup.processes()?.is_empty())
+        {
+            // With a pid namespace no process outlives the init: what is in the cgroup now is another
+            // container's, to which the same path was given.
             return Err(self.not_running());
         }
         if signal == Signal::KILL {

@@ -136,13 +136,17 @@ impl Container {
                     let hooks = &record.hooks.start_container;
                     return Err(explain_start(record.process.as_ref(), hooks, &message));
                 }
-                None if departed => return Ok(()),
+                None if departed && self.runs(record) => return Ok(()),
                 None => {
                     let message = "the init program has ended before it executed the program";
                     return Err(Error::new(ErrorKind::System, message).with_hint(KILLED));
                 }
             }
         }
+    }
+
+    fn runs(&self, record: &Record) -> bool {
+        self.pidfd().is_none_or(|pidfd| launch::was_executed(record.init.pid, pidfd))
     }
 
     /// Gives the agent the listener of the filter that the init program has just loaded. Without an agent

@@ -1,7 +1,8 @@
 //! Serving the init program: what the caller does at each gate, and what it is told.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::control::{Control, Message};
 use super::failure::explain;
@@ -15,7 +16,10 @@ use crate::sys::process::{Limits, limits, set_limits};
 
 /// What may have happened to an init program that has ended without a word.
 pub(crate) const KILLED: &str =
-    "a memory limit that is too small kills it, and so does delete --force";
+    "a memory limit that is too small kills it, a filter that forbids execve, or delete --force";
+
+/// How long a process may take from closing its files to its end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// The init program's process.
 #[derive(Debug)]
@@ -94,7 +98,24 @@ pub(crate) fn serve(
             _ => return Err(explain(plan, &message)),
         }
     }
-    if departed { Ok(()) } else { Err(died(process)) }
+    if departed && was_executed(process.pid, process.pidfd.as_fd()) {
+        Ok(())
+    } else {
+        Err(died(process))
+    }
+}
+
+/// Whether an init program that has closed its connection after its last report has done so by execve
+/// and not by its end: a filter that forbids execve may kill it. One that was reaped at once cannot be
+/// told from a program that has ended, and is taken for one.
+pub(crate) fn was_executed(pid: i32, pidfd: BorrowedFd<'_>) -> bool {
+    if !pidfd::has_closed_all(pidfd) || !pidfd::ended_within(pidfd, Some(ENDING)).unwrap_or(false) {
+        return true;
+    }
+    // The kernel renames a process at execve. Until it is reaped, the name can be read.
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let own = name.starts_with("memfd:coracle") || name.trim().parse::<u32>().is_ok();
+    !own || pidfd::send_signal(pidfd, 0).is_err()
 }
 
 fn send_filter(control: &Control, filter: Option<&[u8]>) -> Result<()> {

@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 
 pub(crate) use control::{Control, Message};
 pub(crate) use failure::explain_start;
-pub(crate) use gates::{Gates, KILLED, Process, serve};
+pub(crate) use gates::{Gates, KILLED, Process, serve, was_executed};
 pub(crate) use idle::Idle;
 pub(crate) use image::Image;
 pub(crate) use scheduling::apply as schedule;

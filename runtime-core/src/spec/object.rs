@@ -35,7 +35,7 @@ impl Visitor<'_> for Key {
 }
 
 /// Defines structs that are read from and written to JSON objects; each field names its key, and
-/// `required` marks those that must be present.
+/// `required` marks those that must be present, `shown` those that are written even as the default.
 macro_rules! object {
     ($(
         $(#[$meta:meta])*
@@ -85,7 +85,11 @@ macro_rules! object {
     (@take $field:ident $key:literal required) => {
         $field.ok_or_else(|| serde::de::Error::missing_field($key))?
     };
+    (@take $field:ident $key:literal shown) => { $field.unwrap_or_default() };
     (@take $field:ident $key:literal) => { $field.unwrap_or_default() };
+    (@put $map:ident $this:ident.$field:ident; $ty:ty; $key:literal shown) => {
+        serde::ser::SerializeMap::serialize_entry(&mut $map, $key, &$this.$field)?
+    };
     (@put $map:ident $this:ident.$field:ident; $ty:ty; $key:literal required) => {
         serde::ser::SerializeMap::serialize_entry(&mut $map, $key, &$this.$field)?
     };

@@ -192,7 +192,7 @@ object! {
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     pub struct DeviceRule {
         /// Whether the rule allows (or denies).
-        pub allow: bool = "allow",
+        pub allow: bool = shown "allow",
         /// Which kind of device it is about.
         pub kind: DeviceKind = "type",
         /// The major number; `None` (or −1 in the file) is every one.

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
@@ -23,6 +24,10 @@ pub(crate) struct Identity {
     pidfd_inode: u64,
     /// Its start time in clock ticks since boot; 0 where the inode tells.
     start_time: u64,
+    /// The first half of the number of the boot in which it was started: both inodes and start times
+    /// count from zero in each. 0 where it is not known.
+    #[serde(default)]
+    boot: u64,
 }
 
 impl Identity {
@@ -31,12 +36,16 @@ impl Identity {
     /// # Errors
     /// The failure of a system call, or a process that has ended.
     pub(crate) fn of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Self> {
+        Ok(Self { boot: boot(), ..Self::in_any_boot(pid, pidfd)? })
+    }
+
+    fn in_any_boot(pid: i32, pidfd: BorrowedFd<'_>) -> Result<Self> {
         let kind = fstatfs(pidfd).attempt("statfs of a pidfd")?.filesystem_type().0;
         if u32::try_from(kind) == Ok(PIDFS) {
             let pidfd_inode = fstat(pidfd).attempt("stat of a pidfd")?.st_ino;
-            return Ok(Self { pid, pidfd_inode, start_time: 0 });
+            return Ok(Self { pid, pidfd_inode, start_time: 0, boot: 0 });
         }
-        Ok(Self { pid, pidfd_inode: 0, start_time: start_time(pid)? })
+        Ok(Self { pid, pidfd_inode: 0, start_time: start_time(pid)?, boot: 0 })
     }
 
     /// Opens the process; `None` if it has ended or its number belongs to another one. A zombie counts
@@ -49,7 +58,15 @@ impl Identity {
     /// The same, but a zombie that was not reaped yet is returned too.
     pub(crate) fn open_even_ended(&self) -> Option<OwnedFd> {
         let pidfd = pidfd::open(self.pid).ok()?;
-        (Self::of(self.pid, pidfd.as_fd()).ok()? == *self).then_some(pidfd)
+        let found = Self::in_any_boot(self.pid, pidfd.as_fd()).ok()?;
+        let same = found == Self { boot: 0, ..*self } && self.is_of_this_boot();
+        same.then_some(pidfd)
+    }
+
+    /// A state root that outlives a boot may name a process whose number is taken again.
+    fn is_of_this_boot(&self) -> bool {
+        let boot = boot();
+        self.boot == boot || self.boot == 0 || boot == 0
     }
 }
 
@@ -57,6 +74,16 @@ impl Identity {
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
+}
+
+/// The first half of the number that the kernel draws at each boot; 0 if it cannot be read.
+fn boot() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        u64::from_str_radix(&digits, 16).unwrap_or(0)
+    })
 }
 
 /// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
@@ -84,6 +111,13 @@ mod tests {
         assert!(identity.open().is_some());
         let other = Identity { pid: 1, ..identity };
         assert!(other.open().is_none(), "pid 1 is not the child");
+        let before = Identity { boot: identity.boot ^ 1, ..identity };
+        assert!(before.open().is_none(), "the same number in another boot");
+        let text = serde_json::to_string(&identity).expect("JSON");
+        let older = text.replace(&format!(",\"boot\":{}", identity.boot), "");
+        assert_ne!(older, text);
+        let older: Identity = serde_json::from_str(&older).expect("a record without a boot");
+        assert!(older.open().is_some());
         child.kill().expect("kill");
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::NONE).expect("poll");
