@@ -137,7 +137,7 @@ pub(super) const CASES: &[Case] = &[
             .map(drop)
     })
     .rows(&["seccomp.syscalls"]),
-    Case::new("seccomp/empty", "an empty object is no profile", |t| {
+    Case::new("seccomp/empty", "convention: an empty object is no profile", |t| {
         let report = t.bundle().set("/linux/seccomp", json!({})).report()?;
         equal("Seccomp", text(&report, "/status/Seccomp")?, "0")
     })
