@@ -21,6 +21,7 @@ to standard output) from the results of several runs.
   --rows             print the rows of the checklist with the cases that prove them and stop
   --jobs N           cases that run at the same time (default 2)
   --rootless auto    run as the calling user: root's cases are skipped for others (the default)
+  --systemd-cgroup   have systemd make the cgroups (the runtime's option of that name)
   --expect FILE      known differences, one `case-name: reason` a line
   --results FILE     write the outcomes to FILE, for `table`
   --machine NAME     what the table calls this machine (default host)
@@ -44,6 +45,8 @@ pub(crate) struct Args {
     pub(crate) format: Format,
     /// Cases at the same time.
     pub(crate) jobs: usize,
+    /// Whether systemd makes the cgroups.
+    pub(crate) systemd: bool,
     /// The file of known differences.
     pub(crate) expect: Option<PathBuf>,
     /// Where to write the outcomes for the table.
@@ -65,6 +68,8 @@ pub(crate) struct Job {
     pub(crate) dir: PathBuf,
     /// Where containers' cgroups are made, as in /proc/self/cgroup.
     pub(crate) cgroup: String,
+    /// Whether systemd makes them.
+    pub(crate) systemd: bool,
 }
 
 /// What to do.
@@ -95,6 +100,7 @@ struct Raw {
     results: Option<PathBuf>,
     machine: Option<String>,
     table: Option<Vec<PathBuf>>,
+    systemd: bool,
     list: bool,
     rows: bool,
     help: bool,
@@ -126,7 +132,8 @@ pub(crate) fn parse() -> Result<Command, String> {
     let probe = find_probe(raw.probe)?;
     if let Some(case) = raw.worker {
         let dir = raw.dir.ok_or("a worker needs --dir")?;
-        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup: raw.cgroup }));
+        let (cgroup, systemd) = (raw.cgroup, raw.systemd);
+        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup, systemd }));
     }
     Ok(Command::Run(Args {
         runtime,
@@ -134,6 +141,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         filters: raw.filters,
         format: raw.format,
         jobs: raw.jobs.unwrap_or(2).max(1),
+        systemd: raw.systemd,
         expect: raw.expect,
         results: raw.results,
         machine: raw.machine.unwrap_or_else(|| "host".to_owned()),
@@ -163,6 +171,7 @@ fn read() -> Result<Raw, lexopt::Error> {
                     return Err(lexopt::Error::Custom("--rootless takes auto only".into()));
                 }
             }
+            Long("systemd-cgroup") => raw.systemd = true,
             Long("list") => raw.list = true,
             Long("rows") => raw.rows = true,
             Long("help") | Short('h') => raw.help = true,

@@ -383,7 +383,7 @@ fn default_config(trial: &Trial, id: &str) -> Value {
         "hostname": "conformance",
         "mounts": default_mounts(),
         "linux": {
-            "cgroupsPath": format!("{}/{id}", trial.host.cgroup_base),
+            "cgroupsPath": trial.host.cgroups_path(id),
             "namespaces": namespaces,
             "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
@@ -392,7 +392,7 @@ fn default_config(trial: &Trial, id: &str) -> Value {
     if !trial.host.root {
         rootless(&mut config);
     }
-    if !trial.host.cgroup_writable {
+    if !trial.host.cgroup_writable && trial.host.systemd.is_none() {
         // A path that is asked for and cannot be made is an error.
         value::remove(&mut config, "/linux/cgroupsPath");
     }

@@ -57,6 +57,12 @@ pub(crate) struct Output {
     pub(crate) stdout_file: PathBuf,
 }
 
+fn globals(trial: &Trial) -> Vec<OsString> {
+    let mut globals = vec!["--root".into(), trial.state_root().into()];
+    globals.extend(trial.host.systemd.is_some().then(|| "--systemd-cgroup".into()));
+    globals
+}
+
 impl<'t> Call<'t> {
     /// A call with these arguments after `--root`.
     pub(crate) fn new<A: Into<OsString>>(
@@ -67,7 +73,7 @@ impl<'t> Call<'t> {
             trial,
             program: trial.runtime().to_owned(),
             args: args.into_iter().map(Into::into).collect(),
-            globals: vec!["--root".into(), trial.state_root().into()],
+            globals: globals(trial),
             shell: None,
             env: None,
             cwd: None,

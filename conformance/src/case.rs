@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Root,
     /// A cgroup hierarchy in which this user may make cgroups.
     Cgroup,
+    /// The runtime makes the cgroups itself, and not through systemd.
+    Cgroupfs,
     /// The controller of this name, usable by this user.
     Controller(&'static str),
     /// A pure version 2 hierarchy.
@@ -111,6 +113,7 @@ impl Need {
         let (there, reason) = match self {
             Self::Root => (host.root, "needs root".to_owned()),
             Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
+            Self::Cgroupfs => (host.systemd.is_none(), "needs the cgroupfs driver".to_owned()),
             Self::Controller(name) => {
                 (host.has_controller(name), format!("needs the cgroup controller {name}"))
             }

@@ -20,6 +20,8 @@ pub(crate) struct Host {
     pub(crate) cgroup_writable: bool,
     /// Where containers' cgroups go, as in /proc/self/cgroup; no slash at the end.
     pub(crate) cgroup_base: String,
+    /// Where systemd's cgroups go, if it makes them: the manager's own, no slash at the end.
+    pub(crate) systemd: Option<String>,
     /// User namespaces can be made.
     pub(crate) user_namespace: bool,
     /// The first ids that this user may map, of users and of groups, each with how many they are.
@@ -38,8 +40,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Looks at the machine; `base` is where containers' cgroups go.
-    pub(crate) fn detect(base: &str) -> Self {
+    /// Looks at the machine; `base` is where containers' cgroups go, unless `systemd` makes them.
+    pub(crate) fn detect(base: &str, systemd: bool) -> Self {
         let root = nix::unistd::geteuid().is_root();
         let v2 = is_v2();
         let dir = base_directory(v2, base);
@@ -49,6 +51,7 @@ impl Host {
             v2,
             cgroup_writable: writable && (root || v2),
             cgroup_base: base.to_owned(),
+            systemd: systemd.then(|| manager_cgroup(root)),
             user_namespace: Path::new("/proc/self/ns/user").exists() && user_namespaces_allowed(),
             subordinate: subordinate_ids(),
             time_namespace: Path::new("/proc/self/ns/time").exists(),
@@ -67,12 +70,39 @@ impl Host {
         self.cgroup_writable && self.controllers.iter().any(|found| found == name)
     }
 
+    /// What a bundle's `linux.cgroupsPath` is by default.
+    pub(crate) fn cgroups_path(&self, id: &str) -> String {
+        match self.systemd {
+            Some(_) => format!("{}:conformance:{id}", self.slice()),
+            None => format!("{}/{id}", self.cgroup_base),
+        }
+    }
+
+    /// The cgroup that comes of it, as in /proc/PID/cgroup.
+    pub(crate) fn cgroup_of(&self, id: &str) -> String {
+        match &self.systemd {
+            Some(manager) => format!("{manager}/{}/conformance-{id}.scope", self.slice()),
+            None => format!("{}/{id}", self.cgroup_base),
+        }
+    }
+
+    fn slice(&self) -> &'static str {
+        if self.root { "system.slice" } else { "user.slice" }
+    }
+
     /// The directory of a cgroup in the hierarchy of one controller.
     pub(crate) fn cgroup_dir(&self, controller: &str, path: &str) -> PathBuf {
         let root = Path::new(CGROUP_ROOT);
         let root = if self.v2 { root.to_owned() } else { root.join(controller) };
         root.join(path.trim_start_matches('/'))
     }
+}
+
+/// The cgroup of the manager that serves this user: the root, or that of the user's own.
+fn manager_cgroup(root: bool) -> String {
+    let own = own_cgroup().filter(|_| !root).unwrap_or_default();
+    let end = own.find(".service").map_or(0, |at| at + ".service".len());
+    own.get(..end).unwrap_or_default().to_owned()
 }
 
 /// The mount at the usual place is version 2.

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(dir.path(), open).map_err(|error| error.to_string())?;
     let cgroup = Delegation::enter();
-    let host = Host::detect(&cgroup.base);
+    let host = Host::detect(&cgroup.base, args.systemd);
     let offers = Offers::of(&args.runtime);
     // Orphans of a worker that had to be killed come here instead of to pid 1.
     let _ = nix::sys::prctl::set_child_subreaper(true);
@@ -107,6 +107,7 @@ fn work(args: &Args, case: &Case, dir: &Path, cgroup: &str) -> std::io::Result<V
         .arg(&args.probe)
         .arg("--dir")
         .arg(dir)
+        .args(args.systemd.then_some("--systemd-cgroup"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

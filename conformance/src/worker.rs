@@ -22,7 +22,7 @@ pub(crate) fn main(job: &Job) -> Result<ExitCode, String> {
     let mut found = cases::selected(&[]).filter(|case| case.name == job.case);
     let case = found.next().ok_or("no such case")?;
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
-    let host = Host::detect(&job.cgroup);
+    let host = Host::detect(&job.cgroup, job.systemd);
     if host.root {
         own_mounts().map_err(|error| format!("mount namespace: {error}"))?;
     }

@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
         equal("the second place", &place()?, &first)
     })
     .rows(&["linux.cgroupsPath"])
-    .needs(&[Need::Root, Need::Cgroup]),
+    .needs(&[Need::Root, Need::Cgroup, Need::Cgroupfs]),
     Case::new("cgroups/path-empty-taken", "config-linux.md#cgroups-path: it may exist", |t| {
         let (path, dir) = own_directory(t, "pids", "there");
         fs::create_dir(&dir)?;

@@ -17,7 +17,7 @@ use crate::value::{contains, equal, text};
 pub(super) const CASES: &[Case] = &[
     Case::new("cgroups/path", "config-linux.md#cgroups-path: an absolute path", |t| {
         let bundle = t.bundle();
-        let wanted = format!("{}/{}", t.host.cgroup_base, bundle.id());
+        let wanted = cgroup_of(t, bundle.id());
         let c = bundle.ops(&["sleep"]).start()?;
         let own = fs::read_to_string(format!("/proc/{}/cgroup", c.pid()?))?;
         let name = if t.host.v2 { "0::" } else { "pids:" };

@@ -11,7 +11,7 @@ use crate::trial::Trial;
 
 /// The cgroup that the default bundle of this id asks for.
 pub(super) fn cgroup_of(t: &Trial, id: &str) -> String {
-    format!("{}/{id}", t.host.cgroup_base)
+    t.host.cgroup_of(id)
 }
 
 /// Starts the bundle and compares files: name in version 1, name in version 2, a word of it.
