@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = &[
         let node = answers.value("stat=/mnt")?;
         equal("owner", &json!([node["uid"], node["gid"]]), &json!([5, 6]))
     })
-    .needs(&[Need::Root, Need::UserNamespace])
+    .needs(&[Need::Root, Need::UserNamespace, Need::Cgroupfs])
     .rows(&["mounts.options: data"]),
     Case::new("filesystems/devpts", "devpts: mode, ptmxmode, max, a new instance", |t| {
         let options = ["newinstance", "ptmxmode=0600", "mode=0640", "max=7"];

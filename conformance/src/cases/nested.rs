@@ -142,7 +142,8 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::UserNamespace, Need::Busybox]),
 ];
 
-const NEEDS: &[Need] = &[Need::UserNamespace, Need::Program("unshare")];
+// No manager of services runs for the root user of an inner namespace.
+const NEEDS: &[Need] = &[Need::UserNamespace, Need::Program("unshare"), Need::Cgroupfs];
 
 /// A bundle as an engine that is itself in a container makes it: no user namespace, no cgroup.
 fn inner(t: &Trial) -> Bundle<'_> {

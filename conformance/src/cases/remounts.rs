@@ -85,7 +85,7 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     )
-    .needs(&[Need::Root, Need::UserNamespace])
+    .needs(&[Need::Root, Need::UserNamespace, Need::Cgroupfs])
     .rows(&["mounts: locked flags"]),
     Case::new("locked/kept-by-remount", "mount_namespaces(7): a remount keeps them as well", |t| {
         let tree = Tree::new(t)?;
@@ -101,7 +101,7 @@ pub(super) const CASES: &[Case] = &[
         let wanted = ["ro", "nosuid", "nodev", "noexec", "noatime"];
         ensure(wanted.iter().all(has), format!("{found:?}"))
     })
-    .needs(&[Need::Root, Need::UserNamespace])
+    .needs(&[Need::Root, Need::UserNamespace, Need::Cgroupfs])
     .rows(&["mounts: locked flags"]),
     Case::new("locked/cleared", "mount_namespaces(7): to end a locked flag is an error", |t| {
         let tree = Tree::new(t)?;
@@ -115,7 +115,7 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     })
-    .needs(&[Need::Root, Need::UserNamespace])
+    .needs(&[Need::Root, Need::UserNamespace, Need::Cgroupfs])
     .rows(&["mounts: locked flags"]),
     Case::new("locked/of-host", "mount_namespaces(7): flags of the host's own mounts stay", |t| {
         let Some((point, flags)) = host_mount()? else {

@@ -67,6 +67,15 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When a limit cannot be held.
     fn apply(&self, resources: &Resources) -> Result<()>;
 
+    /// Called when the container's first process is there and what has held the cgroup until then is
+    /// gone: sets what [`apply`](Self::apply) had to leave open for both.
+    ///
+    /// # Errors
+    /// When a limit cannot be held.
+    fn settle(&self, _resources: &Resources) -> Result<()> {
+        Ok(())
+    }
+
     /// Sets those limits that are present, on a cgroup in use. Device rules replace the filter;
     /// without any it stays as it is.
     ///

@@ -64,7 +64,7 @@ impl Unified {
     pub(super) fn kill(&self, tree: &Tree) -> Result<bool> {
         match tree.write(&self.directory, "cgroup.kill", "1") {
             Ok(()) => Ok(true),
-            Err(Errno::ENOENT) => match tree.directory(&self.directory) {
+            Err(Errno::ENOENT | Errno::ENODEV) => match tree.directory(&self.directory) {
                 // The whole cgroup is gone, and its processes with it.
                 Err(Errno::ENOENT) => Ok(true),
                 _ => Ok(false),

@@ -120,6 +120,13 @@ impl Creation {
         Ok(())
     }
 
+    /// Ends what has held the cgroup for systemd, now that the init program is there.
+    fn settle(&self, plan: &Plan, idle: Option<Idle>) -> Result<()> {
+        let (Some(idle), Some(cgroup)) = (idle, &self.cgroup) else { return Ok(()) };
+        drop(idle);
+        plan.resources.as_ref().map_or(Ok(()), |resources| cgroup.settle(resources))
+    }
+
     fn commit(mut self) {
         self.committed = true;
         if let Some(devices) = self.devices.take() {
@@ -318,9 +325,11 @@ pub(super) fn create(
     let annotations = &bundle.spec().annotations;
     let made = creation
         .join_cgroup(runtime, &plan, annotations, options.cgroup_driver)
-        .and_then(|_idle| {
+        .and_then(|idle| {
             creation.join_resctrl(&plan, options)?;
-            set_up(runtime, &plan, bundle, &mut creation, &mut console)
+            let served = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+            creation.settle(&plan, idle)?;
+            Ok(served)
         })
         .and_then(|served| {
             let record = record(&creation, plan, bundle, &served);

@@ -30,7 +30,7 @@ use super::stats::Stats;
 use super::{v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContainerId;
-use crate::spec::resources::Resources;
+use crate::spec::resources::{Pids, Resources};
 
 /// How long an old unit of the same name may take to go away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -263,6 +263,11 @@ fn refused(refusal: Refusal, what: &str) -> Error {
     error
 }
 
+/// A limit on tasks that leaves no room for two.
+fn lonely(resources: &Resources) -> Option<i64> {
+    resources.pids.as_ref().and_then(|pids| pids.limit).filter(|limit| matches!(limit, 0 | 1))
+}
+
 impl Manager for Scope {
     fn create(&mut self, resources: &Resources) -> Result<()> {
         self.start(resources)?;
@@ -273,7 +278,21 @@ impl Manager for Scope {
     }
 
     fn apply(&self, resources: &Resources) -> Result<()> {
-        self.files.apply(resources)
+        match lonely(resources) {
+            None => self.files.apply(resources),
+            // The process that holds the scope counts as well.
+            Some(_limit) => {
+                let pids = Some(Pids { limit: Some(2) });
+                self.files.apply(&Resources { pids, ..resources.clone() })
+            }
+        }
+    }
+
+    fn settle(&self, resources: &Resources) -> Result<()> {
+        lonely(resources).map_or(Ok(()), |limit| {
+            let pids = Some(Pids { limit: Some(limit) });
+            self.files.update(&Resources { pids, ..Resources::default() })
+        })
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
