@@ -191,6 +191,17 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["rootless: newuidmap", "linux.uidMappings"])
     .needs(&[Need::OrdinaryUser, Need::SubordinateIds, Need::UserNamespace]),
+    Case::new("rootless/join-equal", "the user namespace of a pod, with its maps", |t| {
+        let first = t.bundle().ops(&["sleep"]).start()?;
+        let path = |file: &str| format!("/proc/{}/ns/{file}", first.pid().unwrap_or(0));
+        let report =
+            t.bundle().join("user", &path("user")).join("network", &path("net")).report()?;
+        equal("uid", &report["uid"], &json!([0, 0, 0, 0]))?;
+        let link = std::fs::read_link(path("net"))?.display().to_string();
+        equal("net", &report["namespaces"]["net"], &json!(link))
+    })
+    .rows(&["linux.uidMappings", "linux.namespaces.path"])
+    .needs(&[Need::OrdinaryUser, Need::UserNamespace]),
     Case::new("rootless/not-granted", "ids that are not granted are an error", |t| {
         let Some([(first, count), gids]) = t.host.subordinate else { return Ok(()) };
         let output = granted(t, (first + count, 10), gids).refused("uid")?;

@@ -32,6 +32,7 @@ mod hide;
 mod hook;
 mod ids;
 mod mount;
+mod namespace;
 mod path;
 mod process;
 mod seccomp;

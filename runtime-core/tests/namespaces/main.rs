@@ -23,7 +23,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use coracle::{Bundle, Container, CreateOptions, KillTarget, Runtime, Signal};
+use coracle::{Bundle, Container, CreateOptions, Error, KillTarget, Runtime, Signal};
+use serde_json::{Value, json};
 
 use combination::{COMBINATIONS, Combination, State};
 use keeper::{KINDS, Keeper, link};
@@ -126,6 +127,21 @@ impl Walk {
         }
     }
 
+    /// The error of a container with these namespaces and this map of user ids.
+    fn refusal(&self, namespaces: &Value, map: &Value) -> Error {
+        let config = json!({
+            "ociVersion": "1.2.1",
+            "process": {"cwd": "/", "args": ["busybox"]},
+            "root": {"path": "rootfs"},
+            "linux": {"namespaces": namespaces, "uidMappings": map},
+        });
+        fs::write(self.directory.join("config.json"), config.to_string()).expect("config");
+        let id = "refused".parse().expect("id");
+        Bundle::load(&self.directory)
+            .and_then(|bundle| self.runtime.create(&id, &bundle, &CreateOptions::default()))
+            .expect_err("must be refused")
+    }
+
     fn check(
         &self,
         combination: &Combination,
@@ -203,4 +219,43 @@ fn each_combination_gives_what_it_says_or_is_refused() {
     println!("{done} combinations, {refused} of them invalid, {:?}", begun.elapsed());
     assert!(done > 100, "too slow to mean anything");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_path_that_is_no_namespace_of_its_type_is_blamed() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("directory");
+    let walk = Walk::new(directory.path());
+    for (path, words) in [
+        ("/no/such/file", "No such file"),
+        ("/etc/passwd", "no namespace"),
+        ("/proc/self/ns", "no namespace"),
+        ("/dev/null", "no namespace"),
+        ("/proc/self/ns/uts", "of type uts, not ipc"),
+        ("proc/self/ns/ipc", "not an absolute path"),
+    ] {
+        let error =
+            walk.refusal(&json!([{"type": "mount"}, {"type": "ipc", "path": path}]), &json!([]));
+        assert_eq!(error.field(), Some("linux.namespaces[1].path"), "{error}");
+        assert!(error.to_string().to_lowercase().contains(&words.to_lowercase()), "{error}");
+    }
+}
+
+#[test]
+fn maps_that_a_joined_user_namespace_has_not_are_blamed() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("directory");
+    let walk = Walk::new(directory.path());
+    let map = json!([{"containerID": 0, "hostID": 1, "size": 1}]);
+    let joined = |path: PathBuf| json!([{"type": "mount"}, {"type": "user", "path": path}]);
+    for path in [walk.member.path("user"), "/proc/self/ns/user".into()] {
+        let error = walk.refusal(&joined(path), &map);
+        assert_eq!(error.field(), Some("linux.uidMappings"), "{error}");
+    }
 }
