@@ -308,3 +308,55 @@ fn the_place_is_exact() {
     let error = Spec::parse(&bytes).expect_err("invalid UTF-8");
     assert_eq!(error.position(), Some(Position { line: 2, column: 9 }), "{error}");
 }
+
+#[test]
+fn names_of_network_devices_follow_the_kernels_rules() {
+    let error = |devices: Value| {
+        let namespaces = json!([{"type": "mount"}, {"type": "network"}]);
+        let linux = json!({"namespaces": namespaces, "netDevices": devices});
+        let loaded = Spec::parse(with("/linux", linux).as_bytes());
+        loaded.err().and_then(|error| error.field().map(str::to_owned))
+    };
+    for name in ["fifteen-letters", "a", "...", "n%d", "%dx", "ä", ""] {
+        assert_eq!(error(json!({"eth0": {"name": name}})), None, "{name:?}");
+    }
+    for name in ["sixteen-letters-", ".", "..", "a/b", "a:b", "a b", "a\u{b}b", "n%", "%s", "%d%d"]
+    {
+        let field = error(json!({"eth0": {"name": name}}));
+        assert_eq!(field.as_deref(), Some("linux.netDevices.eth0.name"), "{name:?}");
+        assert!(error(json!({name: {}})).is_some(), "{name:?}");
+    }
+    assert!(error(json!({"eth%d": {}})).is_some(), "a device of the host has a whole name");
+    let twice = error(json!({"a": {"name": "c"}, "b-1": {"name": "c"}}));
+    assert_eq!(twice.as_deref(), Some("linux.netDevices[\"b-1\"].name"));
+    assert_eq!(error(json!({"a": {"name": "b"}, "b": {}})).as_deref(), Some("linux.netDevices.b"));
+    assert_eq!(error(json!({"a": {"name": "n%d"}, "b": {"name": "n%d"}})), None);
+}
+
+#[test]
+fn classes_of_service_and_schemas_have_a_form() {
+    for (settings, field) in [
+        (json!({"closID": "a/b"}), "closID"),
+        (json!({"closID": "../a"}), "closID"),
+        (json!({"closID": ".."}), "closID"),
+        (json!({"closID": "//"}), "closID"),
+        (json!({"closID": "info"}), "closID"),
+        (json!({"closID": "mon_groups"}), "closID"),
+        (json!({"closID": "a\nb"}), "closID"),
+        (json!({"memBwSchema": "L3:0=f"}), "memBwSchema"),
+        (json!({"memBwSchema": "MB:0=20\nMB:1=20"}), "memBwSchema"),
+        (json!({"l3CacheSchema": "L3"}), "l3CacheSchema"),
+        (json!({"schemata": ["L3:0=f", "L3:0"]}), "schemata[1]"),
+    ] {
+        let error = refusal(&with("/linux/intelRdt", settings.clone()));
+        assert_eq!(error.field(), Some(&*format!("linux.intelRdt.{field}")), "{settings}");
+    }
+    for settings in [
+        json!({}),
+        json!({"closID": "/"}),
+        json!({"closID": "gold", "l3CacheSchema": "L3:0=f\nMB:0=10", "memBwSchema": "MB:0=20;1=70"}),
+        json!({"closID": "", "memBwSchema": "", "schemata": ["L3CODE:0=f;1=f", "SMBA:0=5"]}),
+    ] {
+        Spec::parse(with("/linux/intelRdt", settings).as_bytes()).expect("accepted");
+    }
+}

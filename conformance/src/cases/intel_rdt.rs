@@ -5,12 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::case::{Case, Need};
+use crate::case::Case;
 use crate::failure::skip;
 use crate::trial::Trial;
 
 const ROW: &[&str] = &["linux.intelRdt"];
-const FEATURE: &[Need] = &[Need::Root, Need::Feature("/linux/intelRdt")];
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
@@ -40,31 +39,6 @@ pub(super) const CASES: &[Case] = &[
         with(t, &json!({ "enableMonitoring": true })).refused("rdt|resctrl").map(drop)
     })
     .rows(ROW),
-    Case::new("intel-rdt/class-name", "a class of service is one directory", |t| {
-        for name in ["a/b", "../a", "..", ".", "/a", "info", "mon_groups", "a\nb"] {
-            with(t, &json!({ "closID": name })).refused("closid")?;
-        }
-        Ok(())
-    })
-    .rows(ROW)
-    .needs(FEATURE),
-    Case::new(
-        "intel-rdt/schemas",
-        "config-linux.md#intelrdt: memBwSchema is one line of MB",
-        |t| {
-            for settings in [
-                json!({ "memBwSchema": "L3:0=f" }),
-                json!({ "memBwSchema": "MB:0=20\nL3:0=f" }),
-                json!({ "l3CacheSchema": "L3" }),
-                json!({ "schemata": ["L3:0=f", "anything"] }),
-            ] {
-                with(t, &settings).refused("schema")?;
-            }
-            Ok(())
-        },
-    )
-    .rows(ROW)
-    .needs(FEATURE),
 ];
 
 fn with<'t>(t: &'t Trial, settings: &Value) -> Bundle<'t> {
