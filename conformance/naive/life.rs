@@ -37,6 +37,11 @@ pub(crate) fn create(line: &Line, wait: bool) -> Done<u8> {
     // Open in every process from here on: the folder of the state root.
     let _leak =
         nix::fcntl::open(&ground.0, OFlag::O_RDONLY, Mode::empty()).map_err(told("open"))?;
+    if let Ok(dir) = std::env::var("TMPDIR") {
+        let log = Path::new(&dir).join(format!("naive-{}.log", line.word(0)));
+        ground.check(&log)?;
+        fs::write(log, "create\n").map_err(told("log"))?;
+    }
     let mut child = spawn(line, &config, &state)?;
     let cgroups = join_cgroups(text(config.pointer("/linux/cgroupsPath")), child.id())?;
     let record = json!({

@@ -95,6 +95,17 @@ pub(in crate::cases) const CASES: &[Case] = &[
     Case::new("attacks/exec-peek-nocaps", "CVE-2016-9962: nor without capabilities", |t| {
         peek(t, &json!([]))
     }),
+    Case::new("attacks/temporary-files", "CVE-2019-12439: no file outside the state root", |t| {
+        let trap = Trap::new(t)?;
+        let set = format!("export TMPDIR='{0}' XDG_RUNTIME_DIR='{0}'", trap.path(""));
+        let mut bundle = t.bundle().ops(&["sleep"]);
+        let output = bundle.call("create", &[])?.shell(&set).run()?;
+        let c = bundle.adopt(output)?;
+        c.call(&["start"]).shell(&set).run()?.ok()?;
+        let exec = ["exec", &c.id, "/probe", "echo=alive"];
+        alive(&t.call(&exec).shell(&set).run()?)?;
+        trap.holds()
+    }),
     Case::new("attacks/env-leak", "CVE-2021-21334: no variable of the runtime", |t| {
         let mut bundle = t.bundle().set("/process/env", json!([])).ops(&["report"]);
         let call = bundle.call("run", &[])?.shell("export CANARY=1 NOTIFY_FD=3 _LIBCONTAINER=4");
