@@ -43,7 +43,8 @@ pub(crate) fn write(
     outcomes: &[Outcome],
     expected: &Expected,
 ) -> Result<(), String> {
-    let head = json!({ "runtime": title(runtime), "place": place(machine, &Host::detect("", false)) });
+    let head =
+        json!({ "runtime": title(runtime), "place": place(machine, &Host::detect("", false)) });
     let mut text = format!("{head}\n");
     for Outcome { case, verdict, .. } in outcomes {
         let known = expected.reason(case.name);

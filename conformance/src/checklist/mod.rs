@@ -82,6 +82,14 @@ mod tests {
     }
 
     #[test]
+    fn every_row_has_a_case() {
+        for row in rows() {
+            let proved = cases::selected(&[]).any(|case| case.rows.contains(&row.id));
+            assert!(proved, "no case proves {}", row.id);
+        }
+    }
+
+    #[test]
     fn cases_name_rows_that_exist() {
         let known: BTreeSet<_> = rows().map(|row| row.id).collect();
         for case in cases::selected(&[]) {

@@ -16,7 +16,7 @@ use crate::failure::{Check, ensure};
 use crate::trial::Trial;
 
 /// How long a runtime may take for an image that wants to keep it.
-const TIME: Duration = Duration::from_secs(4);
+const TIME: Duration = Duration::from_secs(15);
 
 /// The most memory that a runtime may take, in KiB.
 const MEMORY: i64 = 96 << 10;
