@@ -140,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     })
-    .needs(&[Need::UserNamespace])
+    .needs(&[Need::UserNamespace, Need::Cgroupfs])
     .rows(&["mounts: locked flags"]),
     Case::new("mounts/over-proc", "only what engines emulate may be mounted over /proc", |t| {
         let file = t.path("file");
@@ -208,7 +208,7 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     })
-    .needs(&[Need::UserNamespace])
+    .needs(&[Need::UserNamespace, Need::Cgroupfs])
     .rows(&["default filesystems"]),
 ];
 

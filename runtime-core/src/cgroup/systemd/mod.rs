@@ -41,6 +41,9 @@ pub(super) trait Adopt: Manager {
     /// Takes the directories over as if it had made them, and makes those that are missing.
     fn adopt(&mut self, resources: &Resources) -> Result<()>;
 
+    /// Whether a directory is there.
+    fn exists(&self) -> bool;
+
     /// [`Manager::update`]; answers what was in force before.
     fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>>;
 
@@ -182,6 +185,19 @@ impl Scope {
                     list = rest.ok_or_else(|| refused(refusal, &what))?;
                 }
             }
+        }
+    }
+
+    /// Waits for systemd to forget a unit whose creation was cut short: what held it has ended, or is
+    /// just ending. One with processes is another container's.
+    fn await_collection(&self) {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE && self.files.exists() {
+            let used = self.files.processes().is_ok_and(|pids| !pids.is_empty());
+            if used && begin.elapsed() > PATIENCE / 4 {
+                return;
+            }
+            sleep(PAUSE);
         }
     }
 
@@ -362,6 +378,8 @@ impl Manager for Scope {
             if let Err(error) = self.stop() {
                 log::debug!("{error}");
             }
+        } else {
+            self.await_collection();
         }
         self.files.delete(leftover)
     }

@@ -348,6 +348,10 @@ impl Adopt for Hierarchies {
         Ok(())
     }
 
+    fn exists(&self) -> bool {
+        self.directories().iter().any(|directory| self.tree.directory(directory).is_ok())
+    }
+
     fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>> {
         self.check(resources)?;
         let (settings, huge_pages) = self.settings(resources);

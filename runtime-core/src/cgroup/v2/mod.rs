@@ -333,6 +333,11 @@ impl Adopt for Single {
         unified.enable(&self.tree, &limits::settings(resources)?, &WANTED)
     }
 
+    fn exists(&self) -> bool {
+        let there = |unified: &Unified| self.tree.directory(&unified.directory).is_ok();
+        self.unified.as_ref().is_some_and(there)
+    }
+
     fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>> {
         let Some(unified) = &self.unified else {
             return self.write_limits(resources).map(|()| Vec::new());
