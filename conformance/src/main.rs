@@ -71,7 +71,7 @@ fn run(args: &Args) -> Result<ExitCode, String> {
     let outcomes = runner::run(args)?;
     report::print(args.format, &outcomes, &expected).map_err(|error| error.to_string())?;
     if let Some(path) = &args.results {
-        results::write(path, (&args.runtime, &args.machine), &outcomes, &expected)?;
+        results::write(path, (&args.runtime, &args.machine, args.systemd), &outcomes, &expected)?;
     }
     let good = expected.matches(&outcomes);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

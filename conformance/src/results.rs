@@ -39,12 +39,12 @@ pub(crate) enum Ending {
 /// The file cannot be written.
 pub(crate) fn write(
     path: &Path,
-    (runtime, machine): (&Path, &str),
+    (runtime, machine, systemd): (&Path, &str, bool),
     outcomes: &[Outcome],
     expected: &Expected,
 ) -> Result<(), String> {
-    let head =
-        json!({ "runtime": title(runtime), "place": place(machine, &Host::detect("", false)) });
+    let place = place(machine, &Host::detect("", systemd));
+    let head = json!({ "runtime": title(runtime), "place": place });
     let mut text = format!("{head}\n");
     for Outcome { case, verdict, .. } in outcomes {
         let known = expected.reason(case.name);
@@ -109,7 +109,8 @@ fn place(machine: &str, host: &Host) -> String {
         (false, true) => "hybrid cgroups",
         (false, false) => "cgroup v1",
     };
-    format!("{machine}, {user}, Linux {major}.{minor}, {cgroups}")
+    let driver = if host.systemd.is_some() { " by systemd" } else { "" };
+    format!("{machine}, {user}, Linux {major}.{minor}, {cgroups}{driver}")
 }
 
 #[cfg(test)]
@@ -140,7 +141,7 @@ mod tests {
             outcome("a/not", Verdict::Skipped("needs root".to_owned())),
         ];
         let expected = expect::load(&list).unwrap();
-        write(&path, (Path::new("/nothing"), "a box"), &outcomes, &expected).unwrap();
+        write(&path, (Path::new("/nothing"), "a box", false), &outcomes, &expected).unwrap();
         let run = read(&path).unwrap();
         assert_eq!(run.runtime, "/nothing");
         assert!(run.place.starts_with("a box, ") && run.place.contains("cgroup"), "{}", run.place);
@@ -158,7 +159,8 @@ mod tests {
         assert!(parse("{\"runtime\":\"a\"}").is_none());
         assert!(parse("{\"runtime\":\"a\",\"place\":\"b\"}\n{\"case\":\"c\"}").is_none());
         assert!(
-            write(Path::new("/proc/no"), (Path::new("/"), ""), &[], &Expected::default()).is_err()
+            write(Path::new("/proc/no"), (Path::new("/"), "", false), &[], &Expected::default())
+                .is_err()
         );
     }
 
