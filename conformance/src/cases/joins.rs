@@ -66,7 +66,8 @@ pub(super) const CASES: &[Case] = &[
         equal("time", inside(&report, "time")?, &keeper.link("time")?)
     })
     .rows(&["linux.namespaces.path"])
-    .needs(&[Need::Root, Need::TimeNamespace]),
+    // Before 6.3 a process whose children get another time namespace cannot start one by vfork.
+    .needs(&[Need::Root, Need::TimeNamespace, Need::Kernel(6, 3)]),
     Case::new("joins/pid-nested", "a pid namespace below another one", |t| {
         let all = json!(["CAP_SYS_ADMIN"]);
         let first = t
@@ -235,7 +236,7 @@ pub(super) const CASES: &[Case] = &[
             .map(drop)
     })
     .rows(&["linux.timeOffsets"])
-    .needs(&[Need::Root, Need::TimeNamespace]),
+    .needs(&[Need::Root, Need::TimeNamespace, Need::Kernel(6, 3)]),
 ];
 
 fn clocks(t: &Trial, offsets: Value) -> Bundle<'_> {
