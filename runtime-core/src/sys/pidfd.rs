@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::ioctl_readwrite;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::check;
@@ -100,6 +101,41 @@ pub(crate) fn ended_within(pidfd: BorrowedFd<'_>, bound: Option<Duration>) -> io
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
             Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// `PIDFD_INFO_EXIT`: the exit status is wanted, or was given (Linux 6.15).
+const INFO_EXIT: u64 = 1 << 3;
+
+/// `struct pidfd_info` in its first size, which all kernels know.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+ioctl_readwrite!(get_info, 0xFF, 11, Info);
+
+/// How a process ended that somebody has reaped since the descriptor was opened (`PIDFD_GET_INFO`);
+/// `None` before that, and before Linux 6.15.
+pub(crate) fn ended(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+    let mut info = Info { mask: INFO_EXIT, ..Info::default() };
+    // SAFETY: the request's size is that of `info`, which is writable and outlives the call.
+    unsafe { get_info(pidfd.as_raw_fd(), &raw mut info) }.ok()?;
+    (info.mask & INFO_EXIT != 0).then(|| Ended::of_wait_status(info.exit_code))
+}
+
+impl Ended {
+    /// From the number that wait(2) gives.
+    pub(crate) fn of_wait_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signaled(libc::WTERMSIG(status))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(status))
         }
     }
 }
