@@ -1,9 +1,16 @@
 //! Where failures are reported, and how: the formats that engines read.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -88,6 +95,104 @@ fn without_a_log_file_the_record_goes_to_stderr_once() {
     let output = coracle(&["--log-format", "json", "nothing"]);
     let record: Value = serde_json::from_slice(&output.stderr).expect("a JSON record");
     assert_eq!(record["level"], "error");
+}
+
+#[test]
+fn a_log_file_may_be_called_one() {
+    let directory = Directory::new("form");
+    let log = directory.file("log");
+    coracle(&["--log", &format!("file:{log}"), "nothing"]);
+    let text = fs::read_to_string(&log).expect("a log");
+    assert!(text.contains(" level=error msg=\"unknown command"), "{text}");
+    let output = coracle(&["--log=file:", "nothing"]);
+    assert_eq!(stderr(&output).lines().count(), 1, "standard error alone");
+}
+
+/// Runs coracle where `place` is this socket; `None` says why it cannot.
+fn coracle_with_socket(directory: &Directory, place: &str, arguments: &[&str]) -> Option<Output> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: a private mount namespace needs root");
+        return None;
+    }
+    // A tmpfs over the directory at the top, so that nothing of the host is touched.
+    let script = "set -e
+        socket=$1; place=$2; shift 2
+        mount -t tmpfs none \"/$(echo \"$place\" | cut -d/ -f2)\"
+        mkdir -p \"${place%/*}\"
+        touch \"$place\"
+        mount --bind \"$socket\" \"$place\"
+        exec \"$@\"";
+    let socket = directory.file("socket");
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", &socket, place])
+        .arg(env!("CARGO_BIN_EXE_coracle"))
+        .args(arguments)
+        .output()
+        .expect("unshare runs");
+    Some(output)
+}
+
+fn listen(directory: &Directory) -> UnixDatagram {
+    let socket = UnixDatagram::bind(directory.file("socket")).expect("a socket");
+    socket.set_nonblocking(true).expect("a non-blocking socket");
+    socket
+}
+
+/// The only message that came.
+fn message(socket: &UnixDatagram, output: &Output) -> String {
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert!(socket.recv(&mut [0; 1]).is_err(), "one record only");
+    // One character a byte: lengths are no text.
+    buffer[..length].iter().map(|byte| char::from(*byte)).collect()
+}
+
+#[test]
+fn the_journal_gets_one_entry_with_its_priority() {
+    let directory = Directory::new("journal");
+    let socket = listen(&directory);
+    let place = "/run/systemd/journal/socket";
+    for (format, start) in [("text", "flag provided but"), ("json", "{\"level\":\"error\",\"msg\"")]
+    {
+        let arguments = ["--log=journald:c1", "--log-format", format, "state", "--foo", "c"];
+        let Some(output) = coracle_with_socket(&directory, place, &arguments) else { return };
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).starts_with("flag provided but not defined: --foo"));
+        let entry = message(&socket, &output);
+        for part in
+            ["PRIORITY\n\x01\0\0\0\0\0\0\x003\n", "\nSYSLOG_IDENTIFIER\n\x02\0\0\0\0\0\0\0c1\n"]
+        {
+            assert!(entry.contains(part), "{entry:?}");
+        }
+        let text = entry.split("\nMESSAGE\n").nth(1).expect("a message");
+        let text: String = text.chars().skip(8).collect();
+        assert!(text.starts_with(start), "{entry:?}");
+    }
+}
+
+#[test]
+fn the_log_of_the_system_gets_one_record() {
+    let directory = Directory::new("syslog");
+    let socket = listen(&directory);
+    let arguments = ["--log", "syslog:", "nothing"];
+    let Some(output) = coracle_with_socket(&directory, "/dev/log", &arguments) else { return };
+    let record = message(&socket, &output);
+    assert!(record.starts_with("<11>"), "{record}");
+    assert!(record.contains(" coracle: unknown command \"nothing\""), "{record}");
+}
+
+#[test]
+fn a_log_that_nobody_takes_is_an_error() {
+    for log in ["journald:c", "syslog:c"] {
+        let place = if log.starts_with('j') { "/run/systemd/journal/socket" } else { "/dev/log" };
+        if std::path::Path::new(place).exists() {
+            println!("skipped: {place} exists");
+            continue;
+        }
+        let output = coracle(&["--log", log, "--version"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(&format!("open the log {place}: no such file")));
+    }
 }
 
 #[test]

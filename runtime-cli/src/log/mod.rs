@@ -5,45 +5,42 @@
 //! one line and one write, and everything more that is known about the failure stands in that
 //! record. The same text goes to standard error as it is, unless the log itself goes there.
 
+mod target;
+mod time;
+
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
 use std::io::{Write as _, stderr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use coracle::Error;
 use serde::Serialize;
 
 use crate::args::{Globals, Level};
 use crate::failure::Failure;
+use target::Target;
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Where records go and how they are written.
 #[derive(Debug)]
 struct Log {
-    /// `None` is standard error.
-    file: Option<File>,
+    target: Target,
     json: bool,
 }
 
 /// Opens the log and makes it the one of the process.
 ///
 /// # Errors
-/// The log file cannot be opened; the log then goes to standard error.
+/// The log cannot be opened; the log then goes to standard error.
 pub(crate) fn open(globals: &Globals) -> Result<(), Error> {
-    let opened = match &globals.log {
-        Some(path) if !is_stderr(path) => append_to(path).map(Some),
-        _ => Ok(None),
-    };
-    let (file, done) = match opened {
-        Ok(file) => (file, Ok(())),
-        Err(error) => (None, Err(error)),
+    let (target, done) = match Target::open(globals.log.as_deref()) {
+        Ok(target) => (target, Ok(())),
+        Err(error) => (Target::Stderr, Err(error)),
     };
     let json = globals.json;
-    let _ = log::set_logger(LOG.get_or_init(|| Log { file, json }));
+    let _ = log::set_logger(LOG.get_or_init(|| Log { target, json }));
     log::set_max_level(match globals.level {
         Level::Error => log::LevelFilter::Error,
         Level::Warning => log::LevelFilter::Warn,
@@ -51,19 +48,6 @@ pub(crate) fn open(globals: &Globals) -> Result<(), Error> {
         Level::Debug => log::LevelFilter::Debug,
     });
     done
-}
-
-fn is_stderr(path: &Path) -> bool {
-    path.as_os_str().is_empty() || path == Path::new("/dev/stderr")
-}
-
-fn append_to(path: &Path) -> Result<File, Error> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .open(path)
-        .map_err(|source| Error::io("open the log", &source).with_path(path))
 }
 
 /// Reports the failure of the command: one record, and the text on standard error.
@@ -75,7 +59,7 @@ pub(crate) fn failure(failure: &Failure) {
         return;
     };
     log.write("error", &text, details);
-    if log.file.is_some() {
+    if !matches!(log.target, Target::Stderr) {
         write_to_stderr(&text);
     }
 }
@@ -87,19 +71,17 @@ fn write_to_stderr(text: &str) {
 
 impl Log {
     fn write(&self, level: &str, msg: &str, details: Details<'_>) {
-        let time = time_text(SystemTime::now());
-        let mut line = if self.json {
+        let time = time::rfc3339(SystemTime::now());
+        let line = if self.json {
             let record = Record { level, msg, time: &time, details };
             serde_json::to_string(&record).unwrap_or_default()
+        } else if self.target.has_time_and_level() {
+            msg.to_owned()
         } else {
             format!("time={} level={level} msg={}", quoted(&time), quoted(msg))
         };
-        line.push('\n');
         // A log that cannot be written must not change what the command does.
-        let _ = match &self.file {
-            Some(file) => (&*file).write_all(line.as_bytes()),
-            None => stderr().write_all(line.as_bytes()),
-        };
+        let _ = self.target.write(level, line);
     }
 }
 
@@ -201,55 +183,9 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// The time as RFC 3339 in UTC, with seconds.
-fn time_text(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date_of(days);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The Gregorian date of a number of days since 1970-01-01.
-///
-/// Years are counted from March, so that the leap day is the last of a year: then the month is a
-/// linear function of the day of the year.
-fn date_of(days: u64) -> (u64, u64, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    // Days from 0000-03-01 to 1970-01-01.
-    let days = days + 719_468;
-    let era = days / DAYS_OF_400_YEARS;
-    let day_of_era = days % DAYS_OF_400_YEARS;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn dates_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (68_169_599, "1972-02-28T23:59:59Z"),
-            (68_169_600, "1972-02-29T00:00:00Z"),
-            (68_256_000, "1972-03-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(time_text(UNIX_EPOCH + Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn text_values_are_quoted_when_needed() {
