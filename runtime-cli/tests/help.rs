@@ -6,9 +6,26 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-const TOPICS: [&str; 15] = [
-    "", "create", "start", "run", "exec", "state", "list", "ps", "pause", "resume", "kill",
-    "delete", "spec", "features", "explain",
+const TOPICS: [&str; 19] = [
+    "",
+    "create",
+    "start",
+    "run",
+    "exec",
+    "state",
+    "list",
+    "ps",
+    "pause",
+    "resume",
+    "kill",
+    "delete",
+    "update",
+    "events",
+    "wait",
+    "spec",
+    "features",
+    "explain",
+    "completion",
 ];
 
 fn help(topic: &str) -> String {

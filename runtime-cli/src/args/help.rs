@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
+use super::table::{self, Command, Flag, GLOBAL_FLAGS};
 
 /// The width that texts are wrapped to.
 const WIDTH: usize = 80;
@@ -22,7 +22,7 @@ fn program_help(out: &mut String) {
         "coracle - run containers from OCI bundles\n\n\
          Usage:\n  coracle [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n",
     );
-    let commands = COMMANDS.iter().map(|command| (command.name.to_owned(), command.about));
+    let commands = table::listed().map(|command| (command.name.to_owned(), command.about));
     list(
         out,
         &commands.chain([("help".to_owned(), "show the help of a command")]).collect::<Vec<_>>(),

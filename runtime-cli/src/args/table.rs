@@ -19,6 +19,9 @@ pub(crate) enum Verb {
     Events,
     Features,
     Explain,
+    Wait,
+    Completion,
+    Manual,
 }
 
 /// One option, of the program or of a command.
@@ -30,21 +33,28 @@ pub(crate) struct Flag {
     pub(crate) short: Option<char>,
     /// What the help calls its value; `None` makes it a switch.
     pub(crate) value: Option<&'static str>,
+    /// The values that it can have, where they can be listed.
+    pub(crate) choices: &'static [&'static str],
     /// One line for the help.
     pub(crate) help: &'static str,
 }
 
 impl Flag {
     const fn switch(long: &'static str, help: &'static str) -> Self {
-        Self { long, short: None, value: None, help }
+        Self { long, short: None, value: None, choices: &[], help }
     }
 
     const fn value(long: &'static str, value: &'static str, help: &'static str) -> Self {
-        Self { long, short: None, value: Some(value), help }
+        Self { long, short: None, value: Some(value), choices: &[], help }
     }
 
     const fn or(mut self, short: char) -> Self {
         self.short = Some(short);
+        self
+    }
+
+    const fn one_of(mut self, choices: &'static [&'static str]) -> Self {
+        self.choices = choices;
         self
     }
 }
@@ -66,6 +76,8 @@ pub(crate) struct Command {
     pub(crate) trailing: bool,
     /// The exit status of a failure.
     pub(crate) failure: u8,
+    /// It serves the project itself: no help, completion or manual page lists it.
+    pub(crate) hidden: bool,
     pub(crate) flags: &'static [Flag],
     /// More than one line for the command's own help; may be empty.
     pub(crate) details: &'static str,
@@ -82,6 +94,7 @@ impl Command {
             at_most: 1,
             trailing: false,
             failure: 1,
+            hidden: false,
             flags: &[HELP],
             details: "",
         }
@@ -93,6 +106,11 @@ pub(crate) fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
 }
 
+/// The commands that users are told about, in the order of the help.
+pub(crate) fn listed() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().filter(|command| !command.hidden)
+}
+
 /// The options that stand before the command.
 pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
     Flag::value(
@@ -101,21 +119,30 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         "keep the state of containers in DIR (default /run/coracle, or $XDG_RUNTIME_DIR/coracle \
          when not root); best on a tmpfs",
     ),
-    Flag::value("log", "FILE", "append the log to FILE (default: standard error)"),
-    Flag::value("log-format", "FORMAT", "write the log as text (default) or json"),
-    Flag::value("log-level", "LEVEL", "log error, warning, info (default) or debug"),
+    Flag::value(
+        "log",
+        "FILE",
+        "append the log to FILE (default: standard error); file:FILE, journald:NAME and \
+         syslog:NAME say where it goes",
+    ),
+    Flag::value("log-format", "FORMAT", "write the log as text (default) or json")
+        .one_of(&["text", "json"]),
+    Flag::value("log-level", "LEVEL", "log error, warning, info (default) or debug")
+        .one_of(&["error", "warning", "info", "debug"]),
     Flag::switch("debug", "log what is being done, the same as --log-level debug"),
     Flag::value(
         "cgroup-manager",
         "NAME",
         "make cgroups through cgroupfs (default), systemd or not at all (disabled)",
-    ),
+    )
+    .one_of(&["cgroupfs", "systemd", "disabled"]),
     Flag::switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
     Flag::value(
         "rootless",
         "WHEN",
         "go on without the cgroups that may not be made: true, false or auto (default)",
-    ),
+    )
+    .one_of(&["true", "false", "auto"]),
     Flag::value("criu", "PATH", "accepted for compatibility and ignored"),
     Flag::switch("help", "show this help").or('h'),
     Flag::switch("version", "show the version").or('v'),
@@ -141,12 +168,13 @@ const PRESERVE_FDS: Flag = Flag::value(
     "N",
     "pass N more file descriptors, after standard streams and $LISTEN_FDS",
 );
-const FORMAT: Flag = Flag::value("format", "FORMAT", "table (default) or json").or('f');
+const FORMAT: Flag =
+    Flag::value("format", "FORMAT", "table (default) or json").or('f').one_of(&["table", "json"]);
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
-    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, EVENTS, SPEC,
-    FEATURES, EXPLAIN,
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, EVENTS, WAIT,
+    SPEC, FEATURES, EXPLAIN, COMPLETION, MANUAL,
 ];
 
 /// Commands of runc that do not exist yet.
@@ -217,7 +245,11 @@ const EXEC: Command = Command {
         Flag::switch("detach", "return as soon as the process runs").or('d'),
         PID_FILE,
         PRESERVE_FDS,
-        Flag::value("cgroup", "PATH", "join this cgroup below the container's"),
+        Flag::value(
+            "cgroup",
+            "PATH",
+            "join this cgroup below the container's; CONTROLLER:PATH is refused",
+        ),
         Flag::switch("ignore-paused", "wait in a paused container instead of refusing"),
         HELP,
     ],
@@ -298,15 +330,16 @@ const UPDATE: Command = Command {
         Flag::value("cpu-period", "USEC", "the period"),
         Flag::value("cpu-rt-runtime", "USEC", "real-time processor time in a period (cgroup v1)"),
         Flag::value("cpu-rt-period", "USEC", "the real-time period (cgroup v1)"),
-        Flag::value("cpu-idle", "0|1", "run only when the machine is idle otherwise"),
+        Flag::value("cpu-idle", "0|1", "run only when the machine is idle otherwise")
+            .one_of(&["0", "1"]),
         Flag::value("cpuset-cpus", "LIST", "processors to run on, such as 0-3,7"),
         Flag::value("cpuset-mems", "LIST", "memory nodes to use"),
         Flag::value("blkio-weight", "N", "weight of block I/O (10 to 1000)"),
         Flag::value("pids-limit", "N", "number of tasks; -1 for no limit"),
         Flag::value("kernel-memory", "SIZE", "ignored: kernels have no such limit any more"),
         Flag::value("kernel-memory-tcp", "SIZE", "ignored, as --kernel-memory"),
-        Flag::value("l3-cache-schema", "LINES", "not supported yet"),
-        Flag::value("mem-bw-schema", "LINES", "not supported yet"),
+        Flag::value("l3-cache-schema", "LINES", "refused: not supported yet"),
+        Flag::value("mem-bw-schema", "LINES", "refused: not supported yet"),
         HELP,
     ],
     details: "What is not given stays as it is. When one limit cannot be held, none is changed.",
@@ -321,7 +354,8 @@ const EVENTS: Command = Command {
             "format",
             "FORMAT",
             "json (default), or prometheus: the statistics once, as metrics",
-        ),
+        )
+        .one_of(&["json", "prometheus"]),
         HELP,
     ],
     details: "Each line is a JSON object: statistics, or that a process was killed because memory ran \
@@ -343,13 +377,32 @@ const EXPLAIN: Command = Command {
     flags: &[
         BUNDLE,
         CONFIG,
-        Flag::value("format", "FORMAT", "text (default) or json"),
+        Flag::value("format", "FORMAT", "text (default) or json").one_of(&["text", "json"]),
         NO_PIVOT,
         NO_NEW_KEYRING,
         HELP,
     ],
     details: "Nothing is changed on the host.",
     ..Command::new(Verb::Explain, "explain", "show the steps that create would take")
+};
+
+const WAIT: Command = Command {
+    details: "The exit status (128 + N after signal N) is written to standard output. It is known \
+              from Linux 6.15 on, and before as long as nobody has reaped the process.",
+    ..Command::new(Verb::Wait, "wait", "wait for a container's program to end")
+};
+
+const COMPLETION: Command = Command {
+    arguments: "bash|zsh|fish",
+    details: "For bash: source <(coracle completion bash). Packages install the scripts.",
+    ..Command::new(Verb::Completion, "completion", "write a script that completes command lines")
+};
+
+const MANUAL: Command = Command {
+    arguments: "DIR",
+    hidden: true,
+    details: "Packages are made with it.",
+    ..Command::new(Verb::Manual, "manual", "write the manual pages into a directory")
 };
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod completion;
 mod create;
 mod creation;
 mod delete;
@@ -9,6 +10,7 @@ mod explain;
 mod features;
 mod kill;
 mod list;
+mod manual;
 mod pause;
 mod ps;
 mod resume;
@@ -17,6 +19,7 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod wait;
 
 use coracle::{Container, ContainerId, Error};
 
@@ -44,6 +47,9 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Events => events::run(globals, matches),
         Verb::Features => features::run(),
         Verb::Explain => explain::run(globals, matches),
+        Verb::Wait => wait::run(globals, matches),
+        Verb::Completion => completion::run(matches),
+        Verb::Manual => manual::run(matches),
     };
     done.map(|()| 0)
 }

@@ -1,0 +1,15 @@
+//! `completion`: a script for a shell.
+
+use crate::args::completion::Shell;
+use crate::args::{Matches, Usage};
+use crate::failure::Failure;
+use crate::output;
+
+pub(super) fn run(matches: &Matches) -> Result<(), Failure> {
+    let name = matches.argument(0)?.unwrap_or_default();
+    let shell = Shell::named(name).ok_or_else(|| {
+        Usage::new(format!("no completion for the shell {name:?}: there is bash, zsh and fish"))
+    })?;
+    output::text(&shell.script())?;
+    Ok(())
+}
