@@ -93,6 +93,13 @@ impl Record {
         self.hierarchies.is_empty() && self.unified.is_none()
     }
 
+    /// Whether both are the same directories.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (&self.base, &self.hierarchies, &self.unified)
+            == (&other.base, &other.hierarchies, &other.unified)
+    }
+
     /// Whether systemd makes the cgroup, which needs a process to put there.
     #[must_use]
     pub fn needs_occupant(&self) -> bool {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::list::list;
 use super::load::load;
 use super::{Container, Runtime, Status};
 use crate::cgroup::{self, Leftover, Manager};
@@ -69,7 +70,7 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     let cgroup = find_cgroup(&entries, record.as_ref())?;
     end_processes(&entries, cgroup.as_deref())?;
     if let Some(cgroup) = cgroup {
-        remove_cgroup(&*cgroup, record.as_ref())?;
+        remove_cgroup((runtime, id), &*cgroup, record.as_ref(), force)?;
     }
     leave_resctrl(&entries)?;
     if let Some(record) = &record {
@@ -80,20 +81,38 @@ fn remove(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
 }
 
 /// Removes the cgroups, and what is left in them of the container.
-fn remove_cgroup(cgroup: &dyn Manager, record: Option<&Record>) -> Result<()> {
+fn remove_cgroup(
+    (runtime, id): (&Runtime, &ContainerId),
+    cgroup: &dyn Manager,
+    record: Option<&Record>,
+    force: bool,
+) -> Result<()> {
     if !record.is_some_and(Record::has_pid_namespace) {
         cgroup.kill()?;
         return cgroup.delete(Leftover::Kill);
     }
-    // With a pid namespace nothing outlives the init. What stays is another container's, to which the same
-    // path was given, or was put there by somebody else.
     match cgroup.delete(Leftover::Wait) {
+        // With a pid namespace nothing outlives the init: this is not the container's.
         Err(error) if !cgroup.processes()?.is_empty() => {
-            log::warn!("the cgroup stays for processes that are not the container's: {error}");
-            Ok(())
+            if is_taken_over(runtime, id, cgroup.record())? {
+                return Ok(());
+            }
+            if !force {
+                return Err(error.context("somebody has put processes into the container's cgroup"));
+            }
+            cgroup.kill()?;
+            cgroup.delete(Leftover::Kill)
         }
         removed => removed,
     }
+}
+
+/// Whether another container was given the same cgroup after this one had ended.
+fn is_taken_over(runtime: &Runtime, id: &ContainerId, place: &cgroup::Record) -> Result<bool> {
+    let others = list(runtime)?.into_iter().filter(|other| other.id != *id);
+    let mut others = others.filter_map(|other| load(runtime, &other.id).ok());
+    Ok(others
+        .any(|other| other.running_record().is_ok_and(|record| record.cgroup.is_same_place(place))))
 }
 
 /// What is added to an error after which the container could not be removed.
