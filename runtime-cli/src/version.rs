@@ -9,7 +9,8 @@ pub(crate) const SPEC: &str = "1.3.0";
 /// The text of `--version`.
 ///
 /// go-runc reads the words `runc version ` in the first line, and the lines `commit: ` and
-/// `spec: `; so a program that is installed under the name `runc` says that name.
+/// `spec: `; so a program that is installed under the name `runc` says that name. runc has more
+/// lines after these, and so nobody minds them.
 pub(crate) fn text(program: Option<&OsStr>) -> String {
     let name = match program.and_then(|path| Path::new(path).file_name()) {
         Some(name) if name == "runc" => "runc",
@@ -19,7 +20,8 @@ pub(crate) fn text(program: Option<&OsStr>) -> String {
     if let Some(commit) = option_env!("CORACLE_COMMIT") {
         out.push_str(&format!("commit: {commit}\n"));
     }
-    out.push_str(&format!("spec: {SPEC}\n"));
+    let (target, compiler) = (env!("CORACLE_TARGET"), env!("CORACLE_RUSTC"));
+    out.push_str(&format!("spec: {SPEC}\ntarget: {target}\nrustc: {compiler}\n"));
     out
 }
 
@@ -38,7 +40,12 @@ mod tests {
         ] {
             let text = text(program.map(OsStr::new));
             assert!(text.starts_with(start), "{text}");
-            assert!(text.ends_with("\nspec: 1.3.0\n"), "{text}");
+            assert!(text.contains("\nspec: 1.3.0\ntarget: "), "{text}");
+            assert!(text.lines().all(|line| line.contains(": ") != line.contains(" version ")));
+            assert!(
+                text.lines().last().is_some_and(|line| line.starts_with("rustc: 1.")),
+                "{text}"
+            );
         }
     }
 }
