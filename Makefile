@@ -14,10 +14,12 @@ help:
 	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (2 GB, root)'
 	@echo 'make bench                 side by side with the runtimes that are installed'
 	@echo 'make bench-cgroups         cgroups beside the bare calls and the crate cgroups-rs'
-	@echo 'make install               to $$(DESTDIR)$$(PREFIX)/bin (PREFIX=/usr/local)'
+	@echo 'make install               to $$(DESTDIR)$$(PREFIX) (PREFIX=/usr/local)'
+	@echo 'make deb                   a Debian package in out/'
+	@echo 'make tarball               a tarball with the static program in out/'
 	@echo 'make clean                 remove target/ and out/'
 
-.PHONY: demo release test test-vm test-engines bench bench-cgroups install clean
+.PHONY: demo release test test-vm test-engines bench bench-cgroups install deb tarball clean
 demo:
 	@build/demo
 
@@ -42,8 +44,11 @@ bench-cgroups:
 # Installs what `make release` built, so that `sudo make install` does not compile as root.
 install:
 	@test -x out/bin/coracle || { echo 'run make release first' >&2; exit 1; }
-	install -d '$(DESTDIR)$(PREFIX)/bin'
-	install -m 755 out/bin/coracle '$(DESTDIR)$(PREFIX)/bin/'
+	build/tree '$(DESTDIR)$(PREFIX)'
+
+deb tarball:
+	@build/release coracle-cli
+	@build/package $@
 
 clean:
 	rm -rf target out
