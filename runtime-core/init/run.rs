@@ -1,6 +1,6 @@
 //! Goes through the steps.
 
-use crate::abi::{self, EINVAL, MountAttr};
+use crate::abi::{self, EINVAL, MountAttr, O_PATH};
 use crate::attach::Attachment;
 use crate::device::Node;
 use crate::hook::Hook;
@@ -87,6 +87,13 @@ impl Init {
         match *step {
             Step::Directory { path, mode } => self.directory(path, mode),
             Step::Symlink { target, path } => self.symlink(target, path),
+            Step::SymlinkIfThere { needs, target, path } => match self.look_up(needs, O_PATH, 0) {
+                Ok(found) => {
+                    self.done_with(found);
+                    self.symlink(target, path)
+                }
+                Err(_) => Ok(()),
+            },
             Step::Device { path, mode, major, minor, uid, gid } => {
                 self.device(&Node { path, mode, number: (major, minor), owner: (uid, gid) })
             }

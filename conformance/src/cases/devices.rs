@@ -41,6 +41,33 @@ pub(super) const CASES: &[Case] = &[
         Ok(())
     })
     .rows(&["/dev links"]),
+    Case::new("devices/links-lead-somewhere", "runtime-linux.md#dev-symbolic-links", |t| {
+        let links = ["fd", "stdin", "stdout", "stderr", "core"];
+        let ops = links.map(|name| format!("stat=/dev/{name}"));
+        let ops: Vec<&str> = ops.iter().map(String::as_str).collect();
+        let there = t.bundle().probe(&ops)?;
+        for op in ops.iter().take(4) {
+            there.value(op)?;
+        }
+        let none = json!([]);
+        let bundle = t.bundle().unmount("/proc").set("/linux/maskedPaths", none.clone());
+        let missing = bundle.set("/linux/readonlyPaths", none.clone()).probe(&ops)?;
+        for op in &ops {
+            missing.fails(op, "ENOENT")?;
+        }
+        let bundle = t.bundle().unmount("/proc").set("/linux/maskedPaths", none.clone());
+        let bundle = bundle.set("/linux/readonlyPaths", none).directory("proc/self/fd");
+        let image = bundle.probe(&ops)?;
+        image.fails("stat=/dev/core", "ENOENT")?;
+        image.value("stat=/dev/stdin").map(drop)
+    })
+    .rows(&["/dev links"]),
+    Case::new(
+        "devices/no-console",
+        "config-linux.md#default-devices: no terminal, no console",
+        |t| t.bundle().probe(&["stat=/dev/console"])?.fails("stat=/dev/console", "ENOENT"),
+    )
+    .rows(&["default devices"]),
     Case::new("devices/ptmx", "config-linux.md#default-devices: /dev/ptmx opens", |t| {
         let answers = t.bundle().probe(&["report", "rw=/dev/ptmx"])?;
         answers.value("rw=/dev/ptmx")?;

@@ -151,6 +151,9 @@ fn inside(step: &Step<'_>) -> Option<String> {
     Some(match step {
         Step::Directory { path, mode } => format!("make directory {} ({mode:04o})", text(path)),
         Step::Symlink { target, path } => format!("link {} to {}", text(path), text(target)),
+        Step::SymlinkIfThere { needs, target, path } => {
+            format!("link {} to {} if there is {}", text(path), text(target), text(needs))
+        }
         Step::ReplaceBySymlink { target, path } => {
             format!("link {} to {}, in place of what is there", text(path), text(target))
         }

@@ -8,7 +8,7 @@ use super::mounts::{Action, Attachment, Planned, Setting, copy};
 use super::{IdMaps, Node, Origin, ShownDevice, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::MKNOD;
-use crate::spec::{Device, DeviceKind, IdMapping};
+use crate::spec::{Device, DeviceKind, IdMapping, Mount};
 
 /// The devices that every container has: path, major and minor number.
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -20,7 +20,10 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
-/// Links and their targets.
+/// What is behind the links, for a container whose procfs is not one of the configuration's mounts.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+/// Links and their targets. The last one is a custom of runc and of udev, not of the specification.
 const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -73,14 +76,35 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
             planned.push(plan(setting, draft, device, Origin::Element("linux.devices", index))?);
         }
     }
+    planned.extend(links(setting)?);
+    Ok(planned)
+}
+
+/// The links, those into procfs where there is one when all mounts are there.
+fn links(setting: Setting<'_>) -> Result<Vec<Planned>> {
     let link = |target: &str, path: &str| -> Result<_> {
         Ok((text(target, &Origin::None)?, text(path, &Origin::None)?))
     };
     let (target, path) = link("pts/ptmx", "/dev/ptmx")?;
-    planned.push((Action::ReplaceBySymlink { target, path }, Origin::None));
+    let mut planned = vec![(Action::ReplaceBySymlink { target, path }, Origin::None)];
+    let is_proc = |mount: &Mount| {
+        mount.kind.as_deref() == Some("proc") && mount.destination == Path::new("/proc")
+    };
+    // The usual case costs no look: a new procfs has them all.
+    let certain = setting.spec.mounts.iter().any(|mount| is_proc(mount) && !mount.is_bind());
     for (path, target) in LINKS {
         let (target, path) = link(target, path)?;
-        planned.push((Action::Symlink { target, path }, Origin::None));
+        let action = if certain {
+            Action::Symlink { target, path }
+        } else {
+            let needs = if path.as_c_str() == c"/dev/core" {
+                target.clone()
+            } else {
+                text(OPEN_FILES, &Origin::None)?
+            };
+            Action::SymlinkIfThere { needs, target, path }
+        };
+        planned.push((action, Origin::None));
     }
     Ok(planned)
 }

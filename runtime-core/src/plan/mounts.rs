@@ -78,6 +78,7 @@ pub(super) enum Action {
     Reattribute { target: CString, change: Change, propagation: u64, recursive: bool },
     Reconfigure { target: CString, options: Vec<u8> },
     Symlink { target: CString, path: CString },
+    SymlinkIfThere { needs: CString, target: CString, path: CString },
     ReplaceBySymlink { target: CString, path: CString },
     Device { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
 }
@@ -380,6 +381,9 @@ fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
             None => return,
         },
         Action::Symlink { target, path } => Step::Symlink { target, path },
+        Action::SymlinkIfThere { needs, target, path } => {
+            Step::SymlinkIfThere { needs, target, path }
+        }
         Action::ReplaceBySymlink { target, path } => Step::ReplaceBySymlink { target, path },
         Action::Device { path, mode, major, minor, uid, gid } => {
             Step::Device { path, mode: *mode, major: *major, minor: *minor, uid: *uid, gid: *gid }

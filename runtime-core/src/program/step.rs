@@ -162,6 +162,8 @@ steps! {
     Directory = 32 { path: &'a CStr, mode: u32 }
     /// Makes a symbolic link; what exists already is left alone.
     Symlink = 33 { target: &'a CStr, path: &'a CStr }
+    /// The same if `needs` is there.
+    SymlinkIfThere = 87 { needs: &'a CStr, target: &'a CStr, path: &'a CStr }
     /// Makes a device node or fifo with exactly this mode and owner. An existing node of the same
     /// kind and number is kept (mode and owner are set), anything else is refused (`EEXIST`).
     Device = 34 {
