@@ -12,7 +12,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
-use crate::spec::{NamespaceKind, Process, Spec};
+use crate::spec::{NamespaceKind, Process, Spec, sysctl};
 use crate::sys::file::read_text;
 
 /// Number of `CAP_NET_ADMIN`.
@@ -42,6 +42,10 @@ pub struct Host {
     /// Whether the user namespace that the configuration names by its path is the caller's own.
     #[serde(default)]
     pub names_own_user_namespace: bool,
+    /// Of the kinds that the configuration has kernel parameters for: those whose namespace it names
+    /// by its path, and that is the caller's own.
+    #[serde(default)]
+    pub names_own_namespaces: Vec<NamespaceKind>,
     /// The ids that the caller may map beside its own, where the configuration leaves the maps to us.
     #[serde(default)]
     pub subordinate: Subordinate,
@@ -124,6 +128,7 @@ impl Default for Host {
             gid: 0,
             user_namespace: false,
             names_own_user_namespace: false,
+            names_own_namespaces: Vec::new(),
             subordinate: Subordinate::default(),
             effective: all,
             bounding: all,
@@ -146,8 +151,9 @@ impl Host {
         };
         let user = spec.linux.namespace(NamespaceKind::User);
         if let Some(path) = user.and_then(|user| user.path.as_ref()) {
-            host.names_own_user_namespace = is_own_user_namespace(path);
+            host.names_own_user_namespace = is_own_namespace(path, "user");
         }
+        host.names_own_namespaces = names_own_namespaces(spec);
         if user.is_none() && !host.is_privileged() {
             host.subordinate = Subordinate::read();
         }
@@ -184,6 +190,7 @@ impl Host {
             gid: nix::unistd::getegid().as_raw(),
             user_namespace: in_user_namespace(),
             names_own_user_namespace: false,
+            names_own_namespaces: Vec::new(),
             subordinate: Subordinate::default(),
             effective,
             bounding,
@@ -249,15 +256,36 @@ fn last_capability(bounding: u64) -> Result<u32> {
 
 /// The namespace of the thread, which is the process's: user namespaces cannot differ between threads.
 const OWN_USER_NAMESPACE: &str = "/proc/self/ns/user";
+/// The namespaces of the thread: what is started from it inherits them.
+const OWN_NAMESPACES: &str = "/proc/thread-self/ns";
 
 fn in_user_namespace() -> bool {
     // A kernel without user namespaces has no such file.
     fs::metadata(OWN_USER_NAMESPACE).is_ok_and(|metadata| metadata.ino() != FIRST_USER_NAMESPACE)
 }
 
-fn is_own_user_namespace(path: &Path) -> bool {
+/// [`Host::names_own_namespaces`].
+fn names_own_namespaces(spec: &Spec) -> Vec<NamespaceKind> {
+    let mut own = Vec::new();
+    for kind in spec.linux.sysctl.keys().filter_map(|name| sysctl::kind(name)) {
+        let file = match kind {
+            NamespaceKind::Network => "net",
+            other => other.name(),
+        };
+        let path = spec.linux.namespace(kind).and_then(|namespace| namespace.path.as_ref());
+        if path.is_some_and(|path| !own.contains(&kind) && is_own_namespace(path, file)) {
+            own.push(kind);
+        }
+    }
+    own
+}
+
+/// Whether the path is that of the caller's own namespace; `file` is its name in `/proc/self/ns`.
+fn is_own_namespace(path: &Path, file: &str) -> bool {
     // What cannot be seen is an error later, when it is opened.
-    let (Ok(given), Ok(own)) = (fs::metadata(path), fs::metadata(OWN_USER_NAMESPACE)) else {
+    let (Ok(given), Ok(own)) =
+        (fs::metadata(path), fs::metadata(Path::new(OWN_NAMESPACES).join(file)))
+    else {
         return false;
     };
     (given.dev(), given.ino()) == (own.dev(), own.ino())

@@ -181,6 +181,36 @@ pub(super) const CASES: &[Case] = &[
     )
     .rows(&["linux.sysctl"])
     .needs(&[Need::Root]),
+    Case::new(
+        "sysctl/joined-own",
+        "a joined namespace that is the runtime's own is refused",
+        |t| {
+            for (kind, file, name) in [
+                ("network", "net", "net.ipv4.ip_forward"),
+                ("ipc", "ipc", "kernel.msgmax"),
+                ("ipc", "ipc", "fs.mqueue.msg_max"),
+                ("uts", "uts", "kernel.domainname"),
+            ] {
+                let path = format!("/proc/{}/ns/{file}", std::process::id());
+                let file = format!("/proc/sys/{}", name.replace('.', "/"));
+                // Whatever is refused too late is written with the value that it has.
+                let value = std::fs::read_to_string(file)?;
+                let bundle = sysctl(t, name, value.trim()).join(kind, &path);
+                bundle.remove("/hostname").refused(name)?;
+            }
+            Ok(())
+        },
+    )
+    .rows(&["linux.sysctl"])
+    .needs(&[Need::Root]),
+    Case::new("sysctl/joined-own-user", "the same for user.*", |t| {
+        let name = "user.max_net_namespaces";
+        let value = std::fs::read_to_string("/proc/sys/user/max_net_namespaces")?;
+        let path = format!("/proc/{}/ns/user", std::process::id());
+        sysctl(t, name, value.trim()).join("user", &path).refused(name).map(drop)
+    })
+    .rows(&["linux.sysctl"])
+    .needs(&[Need::Root, Need::UserNamespace]),
     Case::new("sysctl/many", "all parameters of the list are set", |t| {
         let map = json!({
             "net.ipv4.ip_forward": "1", "kernel.msgmax": "65000", "kernel.shm_rmid_forced": "1",

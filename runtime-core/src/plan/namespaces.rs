@@ -7,7 +7,7 @@ use super::{IdMaps, Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::NET_ADMIN;
 use crate::program::{Gate, Step};
-use crate::spec::{Linux, Namespace, NamespaceKind, Spec, TimeOffset};
+use crate::spec::{Linux, Namespace, NamespaceKind, Spec, TimeOffset, sysctl};
 
 /// The `CLONE_NEW*` flag of a kind (`linux/sched.h`).
 pub(crate) const fn flag(kind: NamespaceKind) -> u32 {
@@ -246,6 +246,12 @@ fn check(linux: &Linux, draft: &Draft<'_>) -> Result<()> {
     if own && let Some(field) = linux.mapped_fields().next() {
         let message = "the user namespace is the runtime's own, which has its maps";
         return Err(Error::new(ErrorKind::InvalidSpec, message).with_field(field));
+    }
+    let joins_own = |kind| draft.host.names_own_namespaces.contains(&kind);
+    if let Some(name) = linux.sysctl.keys().find(|name| sysctl::kind(name).is_some_and(joins_own)) {
+        let message = "would change the host: the namespace is the runtime's own";
+        return Err(Error::new(ErrorKind::InvalidSpec, message)
+            .with_field(format!("linux.sysctl[\"{name}\"]")));
     }
     let is_new = |kind| linux.namespace(kind).is_some_and(|one| one.path.is_none());
     let mount = linux.namespaces.iter().position(|one| one.kind == NamespaceKind::Mount);

@@ -43,6 +43,17 @@ fn swap(name: &str) -> String {
     name.chars().map(other).collect()
 }
 
+/// The kind of namespace that a parameter (by its dotted name) belongs to; none if to the machine.
+pub(crate) fn kind(name: &str) -> Option<NamespaceKind> {
+    match name {
+        "kernel.domainname" => Some(NamespaceKind::Uts),
+        _ if IPC.contains(&name) || name.starts_with("fs.mqueue.") => Some(NamespaceKind::Ipc),
+        _ if name.starts_with("net.") => Some(NamespaceKind::Network),
+        _ if name.starts_with("user.") => Some(NamespaceKind::User),
+        _ => None,
+    }
+}
+
 /// Refuses a parameter that is not one of the container's own namespaces.
 pub(super) fn check(linux: &Linux, name: &str, value: &str) -> Result<()> {
     let refused = |message: &str| Error::new(ErrorKind::InvalidSpec, message.to_owned());
@@ -56,14 +67,8 @@ pub(super) fn check(linux: &Linux, name: &str, value: &str) -> Result<()> {
     if name == "kernel.hostname" {
         return Err(refused("cannot be set here").with_hint("use the field `hostname`"));
     }
-    let kind = match name {
-        "kernel.domainname" => NamespaceKind::Uts,
-        _ if IPC.contains(&name) || name.starts_with("fs.mqueue.") => NamespaceKind::Ipc,
-        _ if name.starts_with("net.") => NamespaceKind::Network,
-        _ if name.starts_with("user.") => NamespaceKind::User,
-        _ => {
-            return Err(refused("is not a parameter of a namespace: it would change the host"));
-        }
+    let Some(kind) = kind(name) else {
+        return Err(refused("is not a parameter of a namespace: it would change the host"));
     };
     if linux.namespace(kind).is_none() {
         let kind = kind.name();
