@@ -37,6 +37,26 @@ pub(super) const CASES: &[Case] = &[
         compare(t, "SCMP_CMP_MASKED_EQ", [2, 2], &[2])
     })
     .rows(&["seccomp.syscalls"]),
+    Case::new(
+        "seccomp/arg-incomplete",
+        "config-linux.md#seccomp: index, value and op required",
+        |t| {
+            let whole = json!({ "index": 0, "value": 0, "op": "SCMP_CMP_EQ" });
+            for missing in ["index", "value", "op"] {
+                let mut argument = whole.clone();
+                if let Some(argument) = argument.as_object_mut() {
+                    argument.remove(missing);
+                }
+                deny(t, "personality", json!({ "args": [argument] })).refused(missing)?;
+            }
+            deny(t, "personality", json!({ "args": [whole] }))
+                .ops(&["exit=0"])
+                .run()?
+                .ok()
+                .map(drop)
+        },
+    )
+    .rows(&["seccomp.syscalls"]),
     Case::new("seccomp/arg-64-bit", "a value above 32 bits counts whole", |t| {
         let op = "syscall=personality,0x1ffffffff";
         let rule =

@@ -45,9 +45,9 @@ object! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Argument {
         /// Which argument, 0 to 5.
-        pub index: u32 = "index",
+        pub index: u32 = required "index",
         /// What it is compared with; the mask, for [`Operator::MaskedEqual`].
-        pub value: u64 = "value",
+        pub value: u64 = required "value",
         /// What the masked argument is compared with, for [`Operator::MaskedEqual`].
         pub value_two: u64 = "valueTwo",
         /// How it is compared. All comparisons are unsigned.
@@ -251,6 +251,10 @@ mod tests {
             (r#"{"flags": ["NO_FLAG"]}"#, "NO_FLAG"),
             (r#"{"syscalls": [{"names": ["read"]}]}"#, "action"),
             (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}]}"#, "EQ"),
+            (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"value": 1,
+                "op": "SCMP_CMP_EQ"}]}]}"#, "index"),
+            (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": null,
+                "op": "SCMP_CMP_EQ"}]}]}"#, "value"),
             (r#"{"defaultErrnoRet": -1}"#, "-1"),
         ] {
             let error = parse(json).unwrap_err().to_string();
