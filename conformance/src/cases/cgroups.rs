@@ -36,6 +36,32 @@ pub(super) const CASES: &[Case] = &[
     )
     .rows(&["linux.cgroupsPath"])
     .needs(&[Need::Cgroup]),
+    Case::new(
+        "cgroups/read-only-without-namespace",
+        "CVE-2023-25809: the host's cgroups, shown without a cgroup namespace, stay read-only",
+        |t| {
+            let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+            let bundle = t.bundle().without_namespace("cgroup");
+            let bundle = if t.host.root { bundle.user_namespace() } else { bundle };
+            let make = "mkdir=/sys/fs/cgroup/conf-made";
+            let answers = bundle
+                .mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)
+                .probe(&["report", make])?;
+            answers.errno(make)?;
+            let report = answers.value("report")?;
+            let mounts = report["mounts"].as_array().cloned().unwrap_or_default();
+            let mut seen = 0;
+            for mount in mounts.iter().filter(|mount| {
+                mount["point"].as_str().is_some_and(|point| point.starts_with("/sys/fs/cgroup"))
+            }) {
+                let options = mount["options"].as_array().cloned().unwrap_or_default();
+                ensure(options.contains(&json!("ro")), format!("{mount} is writable"))?;
+                seen += 1;
+            }
+            ensure(seen > 0, "no mount at /sys/fs/cgroup")
+        },
+    )
+    .needs(&[Need::UserNamespace]),
     Case::new("cgroups/removed", "runtime.md#delete: the cgroup is removed", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         ensure(!cgroups(&c.id).is_empty(), "no cgroup")?;
