@@ -58,6 +58,7 @@ mod seccomp_notify;
 mod seccomp_profile;
 mod signals;
 mod sysctl;
+mod updates;
 
 use crate::case::Case;
 
@@ -88,6 +89,7 @@ const GROUPS: &[&[Case]] = &[
     devices::CASES,
     device_nodes::CASES,
     sysctl::CASES,
+    updates::CASES,
     net_devices::CASES,
     intel_rdt::CASES,
     hidden_paths::CASES,
