@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -287,10 +287,17 @@ fn watch(argument: &str) -> Result<Step, String> {
     while Instant::now() < end {
         for dir in others() {
             for fd in report::names(&dir.join("fd")).unwrap_or_default() {
-                let link = dir.join("fd").join(fd);
+                // Held, so that what it is and what it is called are told of the same file: the number
+                // can pass to another meanwhile.
+                let held = OpenOptions::new()
+                    .read(true)
+                    .custom_flags(libc::O_PATH)
+                    .open(dir.join("fd").join(fd));
+                let Ok(held) = held else { continue };
                 // The directory that every process here may open is no secret.
-                let own = fs::metadata(&link).is_ok_and(|meta| (meta.dev(), meta.ino()) == root);
-                if let (Ok(target), false) = (fs::read_link(&link), own) {
+                let own = held.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == root);
+                let link = format!("/proc/self/fd/{}", held.as_raw_fd());
+                if let (Ok(target), false) = (fs::read_link(link), own) {
                     seen.insert(target.to_string_lossy().into_owned());
                 }
             }
