@@ -196,3 +196,62 @@ fn a_failed_create_leaves_nothing() {
     assert!(runtime.list().expect("list").is_empty());
     assert_eq!(runtime.load(&id).expect_err("gone").kind(), ErrorKind::NotFound);
 }
+
+/// Three files, and the streams that they are.
+fn streams(directory: &Path, name: &str) -> ([PathBuf; 3], coracle::Stdio) {
+    let paths = ["in", "out", "err"].map(|end| directory.join(format!("{name}.{end}")));
+    fs::write(&paths[0], "asked\n").expect("file");
+    let stdio = coracle::Stdio::Fds {
+        stdin: fs::File::open(&paths[0]).expect("file").into(),
+        stdout: fs::File::create(&paths[1]).expect("file").into(),
+        stderr: fs::File::create(&paths[2]).expect("file").into(),
+    };
+    (paths, stdio)
+}
+
+/// The program copied its input to its output, wrote a word to its error, and had no other file open.
+fn assert_used([_, out, err]: &[PathBuf; 3]) {
+    assert_eq!(fs::read_to_string(out).expect("output"), "asked\n0\n1\n2\n");
+    assert_eq!(fs::read_to_string(err).expect("error"), "heard\n");
+}
+
+#[test]
+fn the_standard_streams_are_those_of_the_options() {
+    if let Some(reason) = missing() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().expect("directory");
+    let directory = directory.path();
+    let runtime = Runtime::new(directory.join("state"));
+    // The shell lists what its own process has; a script that is not read from a file holds none.
+    let script = "busybox cat; for n in 0 1 2 3 4 5 6 7 8 9; do \
+                  [ -e /proc/$$/fd/$n ] && echo $n; done; echo heard >&2";
+    let id = "embedding-streams".parse().expect("id");
+    let wait = format!("{script}; exec busybox sleep 60");
+    let bundle = bundle(&directory.join("bundle"), &["busybox", "sh", "-c", &wait]);
+    let (files, stdio) = streams(directory, "create");
+    let mut options = CreateOptions::default();
+    options.stdio = stdio;
+    let container = runtime.create(&id, &bundle, &options).expect("create");
+    container.start().expect("start");
+    let mut process = container.process().expect("process").clone();
+    process.args = ["busybox", "sh", "-c", script].map(str::to_owned).to_vec();
+    let (exec_files, stdio) = streams(directory, "exec");
+    let mut options = coracle::ExecOptions::default();
+    options.stdio = stdio;
+    let further = container.exec(&process, &options).expect("exec");
+    assert_eq!(further.wait().expect("wait").code(), 0);
+    assert_used(&exec_files);
+    for _ in 0..200 {
+        if fs::read_to_string(&files[2]).expect("error").ends_with('\n') {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_used(&files);
+    container.kill(Signal::KILL, KillTarget::Init).expect("kill");
+    container.wait().expect("wait");
+    container.delete(false).expect("delete");
+}

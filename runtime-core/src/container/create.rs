@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::announcement::Announcement;
 use super::delete::{left_behind, run_poststop};
-use super::options::{CgroupDriver, Console, CreateOptions};
+use super::options::{CgroupDriver, Console, CreateOptions, Stdio};
 use super::{Bundle, Container, Known, Runtime};
 use crate::cgroup::{self, Entrances, Layout, Leftover, Manager, Occupant};
 use crate::error::{Attempt, Context, Error, ErrorKind, Result};
@@ -181,6 +181,7 @@ impl Drop for Creation {
 struct Opener<'a> {
     creation: &'a Creation,
     runtime: &'a Runtime,
+    stdio: &'a Stdio,
 }
 
 impl Resolver for Opener<'_> {
@@ -213,6 +214,10 @@ impl Resolver for Opener<'_> {
 
     fn init_root(&self) -> Result<OwnedFd> {
         self.init()
+    }
+
+    fn stream(&self, number: usize) -> Result<OwnedFd> {
+        self.stdio.stream(number)
     }
 }
 
@@ -327,7 +332,8 @@ pub(super) fn create(
         .join_cgroup(runtime, &plan, annotations, options.cgroup_driver)
         .and_then(|idle| {
             creation.join_resctrl(&plan, options)?;
-            let served = set_up(runtime, &plan, bundle, &mut creation, &mut console)?;
+            let served =
+                set_up(runtime, (&plan, &options.stdio), bundle, &mut creation, &mut console)?;
             creation.settle(&plan, idle)?;
             Ok(served)
         })
@@ -359,12 +365,13 @@ struct Served {
 /// Starts the init program and serves it until it waits for the start.
 fn set_up(
     runtime: &Runtime,
-    plan: &Plan,
+    (plan, stdio): (&Plan, &Stdio),
     bundle: &Bundle,
     creation: &mut Creation,
     console: &mut Console,
 ) -> Result<Served> {
-    let Opened { slots, nodes } = launch::open_sources(plan, &Opener { creation, runtime })?;
+    let opener = Opener { creation, runtime, stdio };
+    let Opened { slots, nodes } = launch::open_sources(plan, &opener)?;
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &slots)?;

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 
 use super::announcement::Announcement;
 use super::create::{Birth, spawn};
-use super::options::{Console, ExecOptions};
+use super::options::{Console, ExecOptions, Stdio};
 use super::wait::reap;
 use super::{Container, ExitStatus, Signal, Status};
 use crate::cgroup::{self, Entry as Member, Manager};
@@ -69,7 +69,7 @@ impl ExecProcess {
 }
 
 /// What an exec opens beyond the paths of its plan.
-struct InitOf<'a>(&'a Record);
+struct InitOf<'a>(&'a Record, &'a Stdio);
 
 impl Resolver for InitOf<'_> {
     fn start_socket(&self) -> Result<PathBuf> {
@@ -100,6 +100,10 @@ impl Resolver for InitOf<'_> {
         let root = open(&path, flags, Mode::empty()).attempt_on("open the root", &path)?;
         // The number could have passed to another process meanwhile.
         self.init().map(|_still_there| root)
+    }
+
+    fn stream(&self, number: usize) -> Result<OwnedFd> {
+        self.1.stream(number)
     }
 }
 
@@ -199,13 +203,14 @@ impl Container {
             keyring: keyring.as_deref(),
             listen_fds: options.listen_fds,
             preserve_fds: options.preserve_fds,
+            streams: options.stdio.replaces(),
         };
         let plan = Plan::compile_exec(process, joined, &Host::read_for(process)?)?;
         let mut console = Console::connect(&options.console, plan.terminal)?;
         launch::check_kept(plan.keep_fds)?;
         let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
         let place = self.place(options.cgroup.as_deref())?;
-        let mut started = self.join(&plan, &mut console, (filter, place))?;
+        let mut started = self.join((&plan, &options.stdio), &mut console, (filter, place))?;
         started.0.as_ref().map_or(Ok(()), |process| announcement.make(process))?;
         let process = started.0.take().ok_or_else(|| self.not_running())?;
         Ok(ExecProcess { process, console: console.into_kept() })
@@ -234,12 +239,12 @@ impl Container {
 
     fn join(
         &self,
-        plan: &Plan,
+        (plan, stdio): (&Plan, &Stdio),
         console: &mut Console,
         (filter, place): (Option<Vec<u8>>, Place),
     ) -> Result<Started> {
         let record = self.record()?;
-        let slots = launch::open_sources(plan, &InitOf(record))?.slots;
+        let slots = launch::open_sources(plan, &InitOf(record, stdio))?.slots;
         let agent = record.agent.as_ref().map(Address::connect).transpose()?;
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;

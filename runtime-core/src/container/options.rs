@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use crate::console;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Attempt, Error, ErrorKind, Result};
 
 /// Options of [`Runtime::create`](crate::Runtime::create).
 #[derive(Debug, Default)]
@@ -88,7 +88,8 @@ pub enum ConsoleTarget {
     Keep,
 }
 
-/// The payload's standard input, output and error.
+/// The payload's standard input, output and error. A terminal, where the process asks for one, takes the
+/// place of all three.
 #[derive(Debug, Default)]
 pub enum Stdio {
     /// The caller's own.
@@ -103,6 +104,27 @@ pub enum Stdio {
         /// Standard error.
         stderr: OwnedFd,
     },
+}
+
+impl Stdio {
+    /// Whether they are others than the caller's.
+    pub(super) const fn replaces(&self) -> bool {
+        matches!(self, Self::Fds { .. })
+    }
+
+    /// A copy of one of them.
+    pub(super) fn stream(&self, number: usize) -> Result<OwnedFd> {
+        let fd = match (self, number) {
+            (Self::Fds { stdin, .. }, 0) => Some(stdin),
+            (Self::Fds { stdout, .. }, 1) => Some(stdout),
+            (Self::Fds { stderr, .. }, 2) => Some(stderr),
+            _ => None,
+        };
+        let fd = fd.ok_or_else(|| {
+            Error::new(ErrorKind::System, format!("no standard stream {number} was given"))
+        })?;
+        fd.try_clone().attempt("copy a standard stream")
+    }
 }
 
 /// A console target that was checked against the process and is connected.

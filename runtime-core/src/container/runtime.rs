@@ -95,6 +95,7 @@ impl Runtime {
         choices.no_new_keyring = options.no_new_keyring;
         choices.listen_fds = options.listen_fds;
         choices.preserve_fds = options.preserve_fds;
+        choices.streams = options.stdio.replaces();
         choices.notify_directory =
             options.notify.then(|| self.root.join(id.as_str()).join(NOTIFY_DIRECTORY));
         Plan::compile(bundle.spec(), host, &choices)

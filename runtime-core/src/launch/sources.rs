@@ -32,6 +32,8 @@ pub(crate) trait Resolver {
     fn init(&self) -> Result<OwnedFd>;
     /// The root directory of that process.
     fn init_root(&self) -> Result<OwnedFd>;
+    /// The standard stream of this number, where it is not the caller's.
+    fn stream(&self, number: usize) -> Result<OwnedFd>;
 }
 
 /// The opened sources.
@@ -91,6 +93,7 @@ fn open_one(
         Source::StartSocket => start_socket(&resolver.start_socket()?),
         Source::InitPidfd => resolver.init(),
         Source::InitRoot => resolver.init_root(),
+        Source::Stream(number) => resolver.stream(*number),
     }
 }
 

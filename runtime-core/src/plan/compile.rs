@@ -5,7 +5,7 @@ use std::path::Path;
 use super::draft::{Draft, Handle, inner_path, list, text};
 use super::mounts::{self, RootTree, Setting};
 use super::namespaces::{Namespaces, flag};
-use super::payload::{Joining, Payload};
+use super::payload::{self, Joining, Payload};
 use super::scheduling::{self, Moment};
 use super::{
     IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, cgroup_owner, devices, labels,
@@ -42,6 +42,8 @@ pub(crate) struct Container<'a> {
     pub(crate) listen_fds: u32,
     /// How many more descriptors the process keeps.
     pub(crate) preserve_fds: u32,
+    /// Whether it gets other standard streams than the caller's.
+    pub(crate) streams: bool,
 }
 
 impl Plan {
@@ -97,6 +99,7 @@ impl Plan {
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
         let root = container.shares_mounts.then(|| draft.receive(Source::InitRoot, Origin::None));
+        let streams = payload::streams(container.streams, &mut draft);
         let has = |kind| container.namespaces & u64::from(flag(kind)) != 0;
         let payload = Payload {
             process,
@@ -113,6 +116,7 @@ impl Plan {
         scheduling::write_affinity(process, Moment::Outside, &mut draft)?;
         draft.push(&Step::Gate { gate: Gate::Mapped as u32 }, Origin::None);
         scheduling::write_affinity(process, Moment::Inside, &mut draft)?;
+        payload::write_streams(streams, &mut draft);
         let kinds = u32::try_from(container.namespaces).unwrap_or(0);
         if kinds != 0 {
             draft.push(&Step::Join { namespace: draft.slot(init), kinds }, Origin::None);
@@ -202,6 +206,7 @@ struct Parts<'a> {
     /// A tree with the label of the mounts, to hide directories with.
     mask: Option<Handle>,
     listener: Handle,
+    streams: Option<[Handle; 3]>,
     seccomp: Option<&'a Seccomp>,
 }
 
@@ -224,9 +229,10 @@ impl<'a> Parts<'a> {
             Some(mounts::copy(draft, Path::new("/dev/null"), false, &origin)?)
         };
         let listener = draft.receive(Source::StartSocket, Origin::None);
+        let streams = payload::streams(options.streams, draft);
         let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
         let mask = (null.is_some() && linux.mount_label.is_some()).then(|| draft.make());
-        Ok(Self { namespaces, root, planned, null, mask, listener, seccomp })
+        Ok(Self { namespaces, root, planned, null, mask, listener, streams, seccomp })
     }
 
     fn write(
@@ -259,6 +265,7 @@ impl<'a> Parts<'a> {
         let hooks = ("hooks.createContainer", &*spec.hooks.create_container);
         write_hooks(draft, hooks, &creating)?;
         self.write_pivot(spec, options, draft);
+        payload::write_streams(self.streams, draft);
         payload.write_terminal(draft, self.namespaces.is_new(NamespaceKind::Mount));
         self.write_inside(spec, draft)?;
         if !options.no_new_keyring {

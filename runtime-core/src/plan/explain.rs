@@ -37,6 +37,7 @@ impl fmt::Display for Source {
             }
             Self::Cgroup { hierarchy } => write!(f, "the container's cgroup in {hierarchy}"),
             Self::StartSocket => f.write_str("the socket for the start"),
+            Self::Stream(number) => write!(f, "the standard stream {number}"),
             Self::InitRoot => f.write_str("the root of the container's init process"),
             Self::InitPidfd => f.write_str("the container's init process"),
         }

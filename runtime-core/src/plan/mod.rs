@@ -63,6 +63,8 @@ pub struct PlanOptions {
     /// The directory on the host with the socket for messages to the service manager, if there is one;
     /// the program finds it by its variable `NOTIFY_SOCKET` (`sd_notify(3)`).
     pub notify_directory: Option<PathBuf>,
+    /// Whether the program gets other standard streams than the caller's.
+    pub streams: bool,
 }
 
 impl PlanOptions {
@@ -77,6 +79,7 @@ impl PlanOptions {
             listen_fds: 0,
             preserve_fds: 0,
             notify_directory: None,
+            streams: false,
         }
     }
 }
@@ -205,6 +208,8 @@ pub(crate) enum Source {
     InitPidfd,
     /// The root directory of the container's init process.
     InitRoot,
+    /// The program's standard input (0), output (1) or error (2), where they are not the caller's.
+    Stream(usize),
 }
 
 impl Plan {

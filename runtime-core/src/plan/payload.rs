@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::draft::{Draft, list, numbers, text};
-use super::{IdMaps, Origin, labels, notify, scheduling};
+use super::draft::{Draft, Handle, list, numbers, text};
+use super::{IdMaps, Origin, Source, labels, notify, scheduling};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{Gate, List, Numbers, Step};
 use crate::spec::{Capabilities, MemoryPolicy, Personality, Process};
@@ -37,6 +37,18 @@ pub(super) struct Payload<'a> {
     pub(super) hooks: bool,
     pub(super) personality: Option<&'a Personality>,
     pub(super) memory_policy: Option<&'a MemoryPolicy>,
+}
+
+/// Standard streams that are not the caller's.
+pub(super) fn streams(others: bool, draft: &mut Draft<'_>) -> Option<[Handle; 3]> {
+    others.then(|| [0, 1, 2].map(|number| draft.receive(Source::Stream(number), Origin::None)))
+}
+
+/// Puts them into their places.
+pub(super) fn write_streams(streams: Option<[Handle; 3]>, draft: &mut Draft<'_>) {
+    if let Some([stdin, stdout, stderr]) = streams.map(|all| all.map(|one| draft.slot(one))) {
+        draft.push(&Step::Stdio { stdin, stdout, stderr }, Origin::None);
+    }
 }
 
 impl Payload<'_> {
