@@ -68,6 +68,22 @@ fn a_log_file_gets_one_json_record_and_stderr_the_plain_text() {
 }
 
 #[test]
+fn what_is_wrong_before_the_option_is_logged_as_well() {
+    let directory = Directory::new("late");
+    for (number, wrong) in
+        ["--foo", "--foo=bar", "-x", "--debug=maybe", "--rootless=maybe"].iter().enumerate()
+    {
+        let log = directory.file(&number.to_string());
+        let output = coracle(&[wrong, "--log", &log, "--log-format=json", "state", "c"]);
+        assert_eq!(output.status.code(), Some(1), "{wrong}");
+        let text = fs::read_to_string(&log).unwrap_or_else(|error| panic!("{wrong}: {error}"));
+        let record: Value = serde_json::from_str(&text).expect("one JSON record");
+        assert_eq!(record["level"], "error");
+        assert_eq!(stderr(&output).trim_end(), record["msg"].as_str().expect("msg"));
+    }
+}
+
+#[test]
 fn the_text_format_is_that_of_runc() {
     let directory = Directory::new("text");
     let log = directory.file("log");

@@ -152,23 +152,30 @@ where
 
 fn parse_program(parser: &mut lexopt::Parser, globals: &mut Globals) -> Result<Request, Usage> {
     let fault = |usage: Usage| usage.see_help_of(None);
+    // What is wrong is reported after the other options are known, --log among them.
     let mut refused = None;
     loop {
-        match next_item(parser, GLOBAL_FLAGS).map_err(fault)? {
-            Some(Item::Option("help", value)) if value == "true" => return Ok(Request::Help(None)),
-            Some(Item::Option("version", value)) if value == "true" => return Ok(Request::Version),
-            // A bad value is reported after the other options are known, --log among them.
-            Some(Item::Option(name, value)) => {
+        match next_item(parser, GLOBAL_FLAGS) {
+            Err(usage) => refused = refused.or(Some(usage)),
+            Ok(Some(Item::Option("help", value))) if value == "true" && refused.is_none() => {
+                return Ok(Request::Help(None));
+            }
+            Ok(Some(Item::Option("version", value))) if value == "true" && refused.is_none() => {
+                return Ok(Request::Version);
+            }
+            Ok(Some(Item::Option(name, value))) => {
                 let done = globals.set(name, value);
                 refused = refused.or(done.err());
             }
-            Some(Item::Argument(name)) => {
+            Ok(Some(Item::Argument(name))) => {
                 return match refused {
                     Some(usage) => Err(fault(usage)),
                     None => parse_command(parser, &name),
                 };
             }
-            Some(Item::End) | None => return refused.map_or(Ok(Request::Help(None)), Err),
+            Ok(Some(Item::End) | None) => {
+                return refused.map_or(Ok(Request::Help(None)), |usage| Err(fault(usage)));
+            }
         }
     }
 }
