@@ -1,11 +1,6 @@
 //! The scripts that complete command lines, in the shells themselves.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
 
 mod bundle;
 

@@ -1,11 +1,6 @@
 //! `wait`: the exit status for others than the parent.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "test code"
-)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
 
 mod bundle;
 
