@@ -74,7 +74,9 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::Root, Need::Cgroup]),
     Case::new("pids/zero", "config-linux.md#pids: 0 is a limit, under which nothing forks", |t| {
         let b = t.bundle().set("/linux/resources/pids", json!({ "limit": 0 }));
-        b.probe(&["fork=1"])?.fails("fork=1", "EAGAIN")
+        b.probe(&["fork=1"])?.fails("fork=1", "EAGAIN")?;
+        let b = t.bundle().set("/linux/resources/pids", json!({ "limit": 0 }));
+        files(t, b, "pids", &[("pids.max", "pids.max", "0")])
     })
     .rows(&["pids.limit"])
     .needs(&[Need::Controller("pids")]),

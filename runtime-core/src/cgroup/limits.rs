@@ -3,14 +3,19 @@
 use super::setting::{Absent, Setting};
 use crate::spec::resources::{Cpu, HugepageLimit, Resources};
 
-/// The value of `pids.max`. No task can be made under 1 as under 0, since the init counts itself;
-/// but a process can be born into a cgroup with 1 (`CLONE_INTO_CGROUP`), not into one with 0.
+/// The value of `pids.max` for the first process to come: it can be born into a cgroup with 1
+/// (`CLONE_INTO_CGROUP`), not into one with 0, which [`allows_no_task`] sets afterwards.
 pub(super) fn task_limit(limit: i64) -> String {
     match limit {
         0 => "1".to_owned(),
         limit if limit < 0 => "max".to_owned(),
         limit => limit.to_string(),
     }
+}
+
+/// Whether the limit is one that no further task fits under, not even by its number.
+pub(super) fn allows_no_task(resources: &Resources) -> bool {
+    resources.pids.as_ref().is_some_and(|pids| pids.limit == Some(0))
 }
 
 /// The processors and memory nodes, whose files have the same names in both versions.

@@ -67,14 +67,12 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// When a limit cannot be held.
     fn apply(&self, resources: &Resources) -> Result<()>;
 
-    /// Called when the container's first process is there and what has held the cgroup until then is
-    /// gone: sets what [`apply`](Self::apply) had to leave open for both.
+    /// Called when the container's first process is there, and what has held the cgroup until then is
+    /// gone: sets the limits that would have kept them out.
     ///
     /// # Errors
     /// When a limit cannot be held.
-    fn settle(&self, _resources: &Resources) -> Result<()> {
-        Ok(())
-    }
+    fn settle(&self, resources: &Resources) -> Result<()>;
 
     /// Sets those limits that are present, on a cgroup in use. Device rules replace the filter;
     /// without any it stays as it is.

@@ -122,9 +122,11 @@ impl Creation {
 
     /// Ends what has held the cgroup for systemd, now that the init program is there.
     fn settle(&self, plan: &Plan, idle: Option<Idle>) -> Result<()> {
-        let (Some(idle), Some(cgroup)) = (idle, &self.cgroup) else { return Ok(()) };
         drop(idle);
-        plan.resources.as_ref().map_or(Ok(()), |resources| cgroup.settle(resources))
+        match (&self.cgroup, &plan.resources) {
+            (Some(cgroup), Some(resources)) => cgroup.settle(resources),
+            _ => Ok(()),
+        }
     }
 
     fn commit(mut self) {

@@ -307,6 +307,7 @@ impl Manager for Scope {
     fn settle(&self, resources: &Resources) -> Result<()> {
         lonely(resources).map_or(Ok(()), |limit| {
             let pids = Some(Pids { limit: Some(limit) });
+            // Takes care of a limit of none as well.
             self.files.update(&Resources { pids, ..Resources::default() })
         })
     }

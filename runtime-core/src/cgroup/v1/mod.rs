@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::limits::huge_pages;
+use super::limits::{allows_no_task, huge_pages};
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::oom::OomWatch;
 use super::record::{Place, Record};
@@ -197,6 +197,18 @@ impl Manager for Hierarchies {
         }
     }
 
+    fn settle(&self, resources: &Resources) -> Result<()> {
+        match self.place("pids").map(Place::directory) {
+            Some(directory) if allows_no_task(resources) => {
+                self.tree.write(&directory, "pids.max", "0").map_err(|errno| {
+                    self.failure("write \"0\" to", &directory, "pids.max", errno)
+                        .with_field("linux.resources.pids.limit")
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn update(&self, resources: &Resources) -> Result<()> {
         self.exchange(resources).map(drop)
     }
@@ -364,6 +376,7 @@ impl Adopt for Hierarchies {
                 return Err(error);
             }
         }
+        self.settle(resources).inspect_err(|_reported| restore(&self.tree, &before))?;
         Ok(before)
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::conditions::{self, is_rootless};
+use super::limits::allows_no_task;
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::oom::OomWatch;
 use super::record::{Place, Record, Version};
@@ -224,6 +225,15 @@ impl Manager for Single {
         }
     }
 
+    fn settle(&self, resources: &Resources) -> Result<()> {
+        match &self.unified {
+            Some(unified) if allows_no_task(resources) => {
+                unified.write(&self.tree, "pids.max", "0")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn update(&self, resources: &Resources) -> Result<()> {
         self.exchange(resources).map(drop)
     }
@@ -355,6 +365,7 @@ impl Adopt for Single {
                 return Err(error);
             }
         }
+        self.settle(resources).inspect_err(|_reported| self.restore(&before))?;
         Ok(before)
     }
 
