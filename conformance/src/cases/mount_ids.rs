@@ -12,7 +12,7 @@ use crate::bundle::Answers;
 use crate::case::{Case, Need};
 use crate::failure::{Check, skip};
 use crate::trial::Trial;
-use crate::value::equal;
+use crate::value::{contains, equal};
 
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
@@ -135,6 +135,46 @@ pub(super) const CASES: &[Case] = &[
         }
         Ok(())
     })
+    .rows(&["mounts.uidMappings"]),
+    Case::new("mounts/idmap-tmpfs", "config.md#mounts: ids of a new file system", |t| {
+        let map = json!([{ "containerID": 0, "hostID": 5000, "size": 10 }]);
+        let mount = json!({ "destination": "/data", "type": "tmpfs", "source": "tmpfs",
+            "options": ["size=1m", "mode=750", "nosuid"], "uidMappings": map,
+            "gidMappings": map });
+        let answers = t.bundle().set("/mounts/-", mount).probe(&["stat=/data", "report"])?;
+        let node = answers.value("stat=/data")?;
+        owned(&node, 5000, 5000)?;
+        equal("mode", &node["mode"], &json!("0750"))?;
+        let report = answers.value("report")?;
+        let mounts = report["mounts"].as_array().cloned().unwrap_or_default();
+        let found = mounts.iter().find(|mount| mount["point"] == "/data");
+        let found = found.cloned().unwrap_or_default();
+        contains("options", &found["options"].to_string(), "nosuid")?;
+        contains("super", &found["super"].to_string(), "size=1024k")
+    })
+    .needs(&[Need::Root, Need::Kernel(6, 3)])
+    .rows(&["mounts.uidMappings"]),
+    Case::new("mounts/idmap-tmpfs-own", "config.md#mounts: idmap of a new file system", |t| {
+        let mount = json!({ "destination": "/data", "type": "tmpfs", "source": "tmpfs",
+            "options": ["idmap", "mode=755"] });
+        let bundle = t.bundle().user_namespace().directory("data").set("/mounts/-", mount);
+        let answers = bundle.probe(&["create=/data/file", "stat=/data/file", "stat=/data"])?;
+        answers.value("create=/data/file")?;
+        owned(&answers.value("stat=/data/file")?, 0, 0)?;
+        owned(&answers.value("stat=/data")?, 0, 0)
+    })
+    .needs(&[Need::Root, Need::UserNamespace, Need::Kernel(6, 3)])
+    .rows(&["mounts.options: idmap"]),
+    Case::new("mounts/idmap-of-namespaces", "a queue file system cannot have ids", |t| {
+        let map = json!([{ "containerID": 0, "hostID": 5000, "size": 9 }]);
+        for kind in ["proc", "sysfs", "mqueue", "devpts"] {
+            let mount = json!({ "destination": "/data", "type": kind, "source": kind,
+                "uidMappings": map, "gidMappings": map });
+            t.bundle().set("/mounts/-", mount).refused("map|setattr")?;
+        }
+        Ok(())
+    })
+    .needs(&[Need::Root])
     .rows(&["mounts.uidMappings"]),
     Case::new("binds/idmap-impossible", "a file system without such mounts is an error", |t| {
         let map = json!([{ "containerID": 0, "hostID": 5000, "size": 9 }]);

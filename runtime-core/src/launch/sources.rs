@@ -1,6 +1,6 @@
 //! Opening what a plan needs from the host, before anything is started.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -61,10 +61,14 @@ pub(crate) fn open(plan: &Plan, resolver: &dyn Resolver) -> Result<Opened> {
     for (source, origin) in &plan.sources {
         let fd = open_one(source, resolver, &mut opened.nodes);
         let fd = fd.map_err(|error| origin.blame(error))?;
-        if let Source::MappedTree { path, ids, whole, .. } = source {
-            map_ids(fd.as_fd(), ids, *whole, resolver)
-                .map_err(|error| origin.part("uidMappings").blame(error.with_path(path)))?;
-        }
+        let mapped = match source {
+            Source::MappedTree { path, ids, whole, .. } => {
+                map_ids(fd.as_fd(), ids, *whole, resolver).map_err(|error| error.with_path(path))
+            }
+            Source::MappedFilesystem { ids, .. } => map_ids(fd.as_fd(), ids, false, resolver),
+            _ => Ok(()),
+        };
+        mapped.map_err(|error| origin.part("uidMappings").blame(error))?;
         opened.slots.push(fd);
     }
     Ok(opened)
@@ -78,6 +82,9 @@ fn open_one(
     match source {
         Source::Tree { path, recursive } | Source::MappedTree { path, recursive, .. } => {
             tree(path, *recursive)
+        }
+        Source::MappedFilesystem { kind, source, options, attributes, .. } => {
+            filesystem((kind, source), options, *attributes)
         }
         Source::Node(wanted) => {
             let (made, tree) = MadeNode::new(resolver.node(nodes.len())?, wanted)?;
@@ -132,7 +139,7 @@ fn map_ids(
     mount::map_ids(tree, namespace.as_fd(), whole).attempt("map the ids of the mount").map_err(
         |error| match error.errno() {
             Some(libc::EINVAL) => {
-                error.with_hint("the file system of the source does not support id-mapped mounts")
+                error.with_hint("the kernel has no id-mapped mounts for this file system (for tmpfs from Linux 6.3 on)")
             }
             Some(libc::EPERM) => error.with_hint(
                 "the file system must belong to the caller's user namespace, and have no ids of its own yet",
@@ -140,6 +147,26 @@ fn map_ids(
             _ => error,
         },
     )
+}
+
+/// A new file system that is mounted nowhere.
+fn filesystem((kind, source): (&CStr, &CStr), options: &[u8], attributes: u64) -> Result<OwnedFd> {
+    let name = kind.to_string_lossy();
+    let fs = mount::fsopen(kind).attempt(&format!("make a {name}"))?;
+    let set = |key: &CStr, value: Option<&CStr>| {
+        let step = format!("set the option {} of a {name}", key.to_string_lossy());
+        mount::fsconfig_set(fs.as_fd(), key, value).attempt(&step)
+    };
+    set(c"source", Some(source))?;
+    for option in options.split_inclusive(|byte| *byte == 0) {
+        let equals = option.iter().position(|byte| *byte == b'=');
+        let (key, value) = option.split_at(equals.unwrap_or(option.len()));
+        let key: Vec<u8> = key.iter().copied().filter(|byte| *byte != 0).collect();
+        let Ok(key) = CString::new(key) else { continue };
+        set(&key, value.get(1..).and_then(|value| CStr::from_bytes_until_nul(value).ok()))?;
+    }
+    let made = mount::fsmount(fs.as_fd(), attributes);
+    made.attempt(&format!("make a {name} with these options"))
 }
 
 pub(super) fn tree(path: &Path, recursive: bool) -> Result<OwnedFd> {

@@ -20,12 +20,10 @@ impl fmt::Display for Source {
                 let below = if *recursive { " and what is below" } else { "" };
                 let reach = if *whole { ", all" } else { "" };
                 write!(f, "the mount at {}{below}{reach} with ids ", path.display())?;
-                match ids {
-                    MountIds::Maps(maps) => {
-                        write!(f, "{} and {}", ranges(&maps.uid), ranges(&maps.gid))
-                    }
-                    MountIds::Namespace(path) => write!(f, "of {}", path.display()),
-                }
+                ids.fmt(f)
+            }
+            Self::MappedFilesystem { kind, ids, .. } => {
+                write!(f, "a new {} with ids {ids}", kind.to_string_lossy())
             }
             Self::Node(Node { mode, major, minor, uid, gid }) => {
                 let kind = if mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "character" };
@@ -40,6 +38,15 @@ impl fmt::Display for Source {
             Self::Stream(number) => write!(f, "the standard stream {number}"),
             Self::InitRoot => f.write_str("the root of the container's init process"),
             Self::InitPidfd => f.write_str("the container's init process"),
+        }
+    }
+}
+
+impl fmt::Display for MountIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maps(maps) => write!(f, "{} and {}", ranges(&maps.uid), ranges(&maps.gid)),
+            Self::Namespace(path) => write!(f, "of {}", path.display()),
         }
     }
 }

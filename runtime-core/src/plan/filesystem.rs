@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::draft::{Draft, list, text};
 use super::mount_options::{Options, attribute, propagation_flags};
 use super::mounts::{Attachment, Make, Setting, attach};
-use super::{Origin, labels};
+use super::{Origin, labels, trees};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Mount, NamespaceKind, Propagation};
 
@@ -79,7 +79,13 @@ pub(super) fn gather<'o>(
     };
     let sealed = kind == "tmpfs" && make.take_readonly();
     let is_whole = matches!(make, Make::Mount { .. });
-    let mut attachment = attach(mount, draft.make(), Some(make), origin)?;
+    let (tree, make) = if trees::asks_for_ids(mount, given) {
+        let source = trees::filesystem(setting, draft, mount, (make, origin))?;
+        (draft.receive(source, origin.clone()), None)
+    } else {
+        (draft.make(), Some(make))
+    };
+    let mut attachment = attach(mount, tree, make, origin)?;
     attachment.sealed = sealed;
     let says_mode = given.data.iter().any(|option| option.starts_with("mode="));
     attachment.keep_mode = kind == "tmpfs" && !says_mode;

@@ -5,6 +5,7 @@
 //! out when somebody asks ([`Plan`]'s `Display`, error messages).
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use crate::id::ContainerId;
@@ -186,6 +187,19 @@ pub(crate) enum Source {
         ids: MountIds,
         /// The ids are for the mounts below as well.
         whole: bool,
+    },
+    /// A new file system that nobody sees yet, with ids of its own.
+    MappedFilesystem {
+        /// Its type.
+        kind: CString,
+        /// What it is made of, mostly only a name.
+        source: CString,
+        /// Its options, each ended by a NUL: `key` or `key=value`.
+        options: Vec<u8>,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+        /// The ids.
+        ids: MountIds,
     },
     /// A detached copy of a mount that shows a new node and nothing else.
     Node(Node),

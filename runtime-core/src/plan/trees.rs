@@ -9,6 +9,9 @@ use super::{IdMaps, Origin, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Mount, NamespaceKind};
 
+/// File systems that belong to namespaces.
+const OF_NAMESPACES: [&str; 6] = ["proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2"];
+
 /// The ids of an id-mapped mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountIds {
@@ -44,31 +47,65 @@ pub(super) fn bind(
     if !asks_for_ids(mount, options) {
         return copy(draft, &path, recursive, &origin.part("source"));
     }
-    if !draft.host.is_privileged() {
-        let message = "an id-mapped mount needs privilege over the host's file systems";
-        return Err(fault(ErrorKind::Denied, message, origin));
-    }
-    let ids = ids(setting, mount, origin)?;
+    let ids = ids(setting, draft, mount, origin)?;
     let whole = options.map_ids == Some(true);
     let source = Source::MappedTree { path, recursive, ids, whole };
     Ok((draft.receive(source, origin.part("source")), None))
 }
 
-fn asks_for_ids(mount: &Mount, options: &Options<'_>) -> bool {
+/// A new file system with ids of its own. The caller makes it, who may give it any.
+pub(super) fn filesystem(
+    setting: Setting<'_>,
+    draft: &Draft<'_>,
+    mount: &Mount,
+    (make, origin): (Make, &Origin),
+) -> Result<Source> {
+    let ids = ids(setting, draft, mount, origin)?;
+    match make {
+        Make::New { kind, source, options, attributes, .. } => {
+            Ok(Source::MappedFilesystem { kind, source, options, attributes, ids })
+        }
+        Make::Copy { .. } | Make::Mount { .. } => {
+            let message = "not with options as long as these";
+            Err(fault(ErrorKind::Unsupported, message, origin))
+        }
+    }
+}
+
+pub(super) fn asks_for_ids(mount: &Mount, options: &Options<'_>) -> bool {
     options.map_ids.is_some() || !mount.uid_mappings.is_empty()
 }
 
-/// Refuses ids of their own for what is no bind mount, as a new file system belongs to the container.
+/// Refuses ids of their own for what cannot have any.
 pub(super) fn check_ids(mount: &Mount, options: &Options<'_>, origin: &Origin) -> Result<()> {
-    if asks_for_ids(mount, options) && (options.bind.is_none() || options.remount) {
-        let message = "only a bind mount can have ids of its own";
+    if !asks_for_ids(mount, options) {
+        return Ok(());
+    }
+    if options.remount {
+        let message = "only a new mount can get ids of its own";
         return Err(fault(ErrorKind::Unsupported, message, origin));
     }
-    Ok(())
+    match mount.kind.as_deref() {
+        // They show the namespaces of whoever makes them, and the kernel refuses them ids as well.
+        Some(kind) if options.bind.is_none() && OF_NAMESPACES.contains(&kind) => {
+            let message = format!("a file system of type {kind} cannot have ids of its own");
+            Err(fault(ErrorKind::Unsupported, &message, origin))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The maps of the mount; without any, those of the container.
-fn ids(setting: Setting<'_>, mount: &Mount, origin: &Origin) -> Result<MountIds> {
+fn ids(
+    setting: Setting<'_>,
+    draft: &Draft<'_>,
+    mount: &Mount,
+    origin: &Origin,
+) -> Result<MountIds> {
+    if !draft.host.is_privileged() {
+        let message = "an id-mapped mount needs privilege over the host's file systems";
+        return Err(fault(ErrorKind::Denied, message, origin));
+    }
     if !mount.uid_mappings.is_empty() {
         let (uid, gid) = (mount.uid_mappings.clone(), mount.gid_mappings.clone());
         return Ok(MountIds::Maps(IdMaps { uid, gid }));
@@ -129,6 +166,8 @@ mod tests {
         let plan = plan(own, USER, &host).expect("fits");
         let fields: Vec<_> = plan.sources.iter().map(|(_, origin)| origin.to_string()).collect();
         assert!(fields.contains(&"mounts[0].source".to_owned()), "{fields:?}");
+        let tmpfs = r#""type":"tmpfs","options":["idmap","size=1m"]"#;
+        assert_eq!(sources(tmpfs, USER), ["a new tmpfs with ids 0=1000+9 and 0=2000+9"]);
         let joined = r#"{"type":"user","path":"/proc/7/ns/user"}"#;
         assert_eq!(sources(own, joined), ["the mount at /s with ids of /proc/7/ns/user"]);
     }
@@ -138,10 +177,13 @@ mod tests {
         let host = Host::default();
         let rootless = Host { uid: 1000, effective: 0, ..Host::default() };
         let bind = r#""source":"/s","options":["bind","idmap"]"#;
+        let queues = r#""type":"mqueue","options":["idmap"]"#;
         let tmpfs = r#""type":"tmpfs","options":["idmap"]"#;
         for (mount, namespace, host, kind) in [
             (bind, "", &host, ErrorKind::InvalidSpec),
-            (tmpfs, USER, &host, ErrorKind::Unsupported),
+            (queues, USER, &host, ErrorKind::Unsupported),
+            (tmpfs, "", &host, ErrorKind::InvalidSpec),
+            (tmpfs, USER, &rootless, ErrorKind::Denied),
             (bind, USER, &rootless, ErrorKind::Denied),
         ] {
             let error = plan(mount, namespace, host).expect_err(mount);

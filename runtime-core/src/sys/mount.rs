@@ -8,6 +8,11 @@ use super::check;
 
 const OPEN_TREE_CLONE: libc::c_uint = 1;
 const OPEN_TREE_CLOEXEC: libc::c_uint = libc::O_CLOEXEC.cast_unsigned();
+const FSOPEN_CLOEXEC: libc::c_uint = 1;
+const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+const FSCONFIG_SET_FLAG: libc::c_uint = 0;
+const FSCONFIG_SET_STRING: libc::c_uint = 1;
+const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 
 fn owned(value: libc::c_long) -> io::Result<OwnedFd> {
@@ -33,8 +38,12 @@ pub(crate) fn open_tree(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EPERM` without `CAP_SYS_ADMIN` over the mount namespace, or where the attribute is locked.
 pub(crate) fn allow_devices(tree: BorrowedFd<'_>) -> io::Result<()> {
-    let clear =
-        libc::mount_attr { attr_set: 0, attr_clr: libc::MOUNT_ATTR_NODEV, propagation: 0, userns_fd: 0 };
+    let clear = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: libc::MOUNT_ATTR_NODEV,
+        propagation: 0,
+        userns_fd: 0,
+    };
     set_attributes(tree, clear, false)
 }
 
@@ -55,6 +64,45 @@ pub(crate) fn map_ids(
         userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
     };
     set_attributes(tree, attributes, recursive)
+}
+
+/// Begins a new file system of the type (fsopen(2)).
+///
+/// # Errors
+/// `ENODEV` for a type that the kernel does not know, `EPERM` without `CAP_SYS_ADMIN`.
+pub(crate) fn fsopen(kind: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: `kind` is a NUL-terminated string that outlives the call.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// Gives it an option, with or without a value (fsconfig(2)).
+///
+/// # Errors
+/// `EINVAL` for an option that the file system does not have.
+pub(crate) fn fsconfig_set(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> io::Result<()> {
+    let (command, value) = match value {
+        Some(value) => (FSCONFIG_SET_STRING, value.as_ptr()),
+        None => (FSCONFIG_SET_FLAG, std::ptr::null()),
+    };
+    // SAFETY: both are NUL-terminated strings that outlive the call, or for a flag no value.
+    check(unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), command, key.as_ptr(), value, 0)
+    })
+    .map(drop)
+}
+
+/// Makes the file system and a detached mount of it with the `MOUNT_ATTR_*` flags (fsmount(2)).
+///
+/// # Errors
+/// Whatever the file system finds wrong with its options or its source.
+pub(crate) fn fsmount(fs: BorrowedFd<'_>, attributes: u64) -> io::Result<OwnedFd> {
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: this command takes neither a key nor a value.
+    check(unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0)
+    })?;
+    // SAFETY: the call takes numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) })
 }
 
 fn set_attributes(
