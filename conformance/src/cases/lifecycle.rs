@@ -142,6 +142,20 @@ pub(super) const CASES: &[Case] = &[
         ensure(started.code != 0, "start succeeds, but the program did not run")
     })
     .rows(&["start"]),
+    Case::new("lifecycle/unheard-at-execve", "runtime.md#start: nor one that cannot", |t| {
+        // Once the filter is loaded, nobody can be told that execve has failed.
+        let calls = ["sendmsg", "sendto", "sendmmsg", "write", "writev"];
+        let profile = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": calls, "action": "SCMP_ACT_ERRNO" }],
+        });
+        let b = t.bundle().set("/linux/seccomp", profile).file("broken", "no program\n");
+        let c = b.mode("broken", 0o755).args(&["/broken"]).create()?;
+        let started = c.start()?;
+        c.stopped()?;
+        ensure(started.code != 0, "start succeeds, but the program did not run")
+    })
+    .rows(&["start"]),
     Case::new("state/missing", "runtime.md#query-state: an unknown id is an error", |t| {
         t.run(&["state", &t.id()])?.code(1)?.fails_with("does not exist").map(drop)
     }),

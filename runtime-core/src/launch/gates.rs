@@ -109,7 +109,10 @@ pub(crate) fn serve(
 /// and not by its end: a filter that forbids execve may kill it. One that was reaped at once cannot be
 /// told from a program that has ended, and is taken for one.
 pub(crate) fn was_executed(pid: i32, pidfd: BorrowedFd<'_>) -> bool {
-    if !pidfd::has_closed_all(pidfd) || !pidfd::ended_within(pidfd, Some(ENDING)).unwrap_or(false) {
+    // At its end a process gives its memory up before its files, and with it its executable.
+    let executable = std::fs::read_link(format!("/proc/{pid}/exe"));
+    let bare = executable.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if !bare || !pidfd::ended_within(pidfd, Some(ENDING)).unwrap_or(false) {
         return true;
     }
     // The kernel renames a process at execve. Until it is reaped, the name can be read.

@@ -49,17 +49,6 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> 
     .map(drop)
 }
 
-/// Whether the process has closed its files on the way to its end (pidfd_getfd(2)); `false` where that
-/// cannot be told: before Linux 6.9, and without the privilege to trace it.
-pub(crate) fn has_closed_all(pidfd: BorrowedFd<'_>) -> bool {
-    // No process has a descriptor of this number, so that none is copied.
-    const NO_FD: RawFd = RawFd::MAX;
-    // SAFETY: the call takes three numbers.
-    let answer =
-        check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), NO_FD, 0) });
-    answer.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
-}
-
 /// Waits for a child process to end and reaps it (waitid(2), `P_PIDFD`).
 ///
 /// # Errors
