@@ -62,3 +62,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use features::features;
 pub use id::ContainerId;
 pub use plan::Plan;
+pub use sys::clock::rfc3339;

@@ -1,65 +1,31 @@
 //! Times as logs write them, in UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// A point in time, as calendar and clock show it.
-struct Parts {
-    year: u64,
-    /// From 1 on.
-    month: u64,
-    day: u64,
-    /// Hours, minutes, seconds.
-    clock: String,
-}
-
 /// The time as RFC 3339, with seconds.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    let Parts { year, month, day, clock } = parts(time);
-    format!("{year:04}-{month:02}-{day:02}T{clock}Z")
+    let mut text = coracle::rfc3339(time);
+    text.truncate(text.find('.').unwrap_or(text.len()));
+    text.push('Z');
+    text
 }
 
 /// The time as it stands in a record of syslog(3).
 pub(super) fn syslog(time: SystemTime) -> String {
-    let Parts { month, day, clock, .. } = parts(time);
-    let index = usize::try_from(month).unwrap_or(1).saturating_sub(1);
-    let month = MONTHS.get(index).copied().unwrap_or("Jan");
+    let text = rfc3339(time);
+    let (date, clock) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    let mut numbers = date.split('-').skip(1).map(|number| number.parse().unwrap_or(1));
+    let (month, day): (usize, usize) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(1));
+    let month = MONTHS.get(month.saturating_sub(1)).copied().unwrap_or("Jan");
     format!("{month} {day:2} {clock}")
-}
-
-fn parts(time: SystemTime) -> Parts {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = date_of(days);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    Parts { year, month, day, clock: format!("{hour:02}:{minute:02}:{second:02}") }
-}
-
-/// The Gregorian date of a number of days since 1970-01-01.
-///
-/// Years are counted from March, so that the leap day is the last of a year: then the month is a
-/// linear function of the day of the year.
-fn date_of(days: u64) -> (u64, u64, u64) {
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    // Days from 0000-03-01 to 1970-01-01.
-    let days = days + 719_468;
-    let era = days / DAYS_OF_400_YEARS;
-    let day_of_era = days % DAYS_OF_400_YEARS;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -3,7 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment in UTC as RFC 3339 with nanoseconds: `2026-01-31T08:15:30.000000001Z`.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     // The type, which is that of gmtime_r, is not named: libc calls its name deprecated on musl.
     let seconds = since.as_secs().try_into().unwrap_or_default();
