@@ -158,7 +158,10 @@ pub fn features() -> Features {
             "io.github.coracle-containers.coracle.version",
             env!("CARGO_PKG_VERSION"),
         )]),
-        potentially_unsafe_config_annotations: vec!["org.systemd.property."],
+        potentially_unsafe_config_annotations: vec![
+            "org.systemd.property.",
+            crate::spec::seccomp::RECEIVER,
+        ],
     }
 }
 

@@ -53,6 +53,15 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["seccomp.listenerPath"])
     .needs(NOTIFY),
+    Case::new("seccomp/notify-annotation", "convention: run.oci.seccomp.receiver", |t| {
+        let agent = Agent::listen(t, 1, "getpriority:errno:42")?;
+        let bundle = notifying(t, &["getpriority"])
+            .set("/annotations", json!({ "run.oci.seccomp.receiver": agent.path() }));
+        bundle.probe(&[CALL])?.fails(CALL, "ENOMSG")?;
+        only(agent.finish()?).map(drop)
+    })
+    .rows(&["seccomp.listenerPath"])
+    .needs(NOTIFY),
     Case::new("seccomp/notify-closed", "config-linux.md#seccomp: the connection is closed", |t| {
         let agent = Agent::listen(t, 1, "*:continue")?;
         let c = agent.bundle(t, &["getpriority"]).ops(&["sleep=3000"]).start()?;

@@ -55,6 +55,10 @@ object! {
     }
 }
 
+/// The annotation with the socket of the listener for profiles without `listenerPath`, older than that
+/// field (crun).
+pub(crate) const RECEIVER: &str = "run.oci.seccomp.receiver";
+
 impl Seccomp {
     /// Whether it asks for nothing: some engines write an empty object for "no profile".
     #[must_use]
@@ -251,10 +255,16 @@ mod tests {
             (r#"{"flags": ["NO_FLAG"]}"#, "NO_FLAG"),
             (r#"{"syscalls": [{"names": ["read"]}]}"#, "action"),
             (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"op": "EQ"}]}]}"#, "EQ"),
-            (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"value": 1,
-                "op": "SCMP_CMP_EQ"}]}]}"#, "index"),
-            (r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": null,
-                "op": "SCMP_CMP_EQ"}]}]}"#, "value"),
+            (
+                r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"value": 1,
+                "op": "SCMP_CMP_EQ"}]}]}"#,
+                "index",
+            ),
+            (
+                r#"{"syscalls": [{"action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": null,
+                "op": "SCMP_CMP_EQ"}]}]}"#,
+                "value",
+            ),
             (r#"{"defaultErrnoRet": -1}"#, "-1"),
         ] {
             let error = parse(json).unwrap_err().to_string();

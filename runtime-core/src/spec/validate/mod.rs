@@ -54,6 +54,10 @@ impl Spec {
         if let Some(profile) = &mut self.linux.seccomp {
             drop_empty(&mut profile.listener_path);
             drop_empty(&mut profile.listener_metadata);
+            if profile.listener_path.is_none() && profile.asks_a_listener() {
+                profile.listener_path = self.annotations.get(super::seccomp::RECEIVER).cloned();
+                drop_empty(&mut profile.listener_path);
+            }
         }
         for device in self.linux.net_devices.values_mut() {
             drop_empty(&mut device.name);
