@@ -30,6 +30,7 @@ pub(crate) struct Call<'t> {
     stdin: Stdio,
     terminal: Option<[OwnedFd; 2]>,
     limit: Duration,
+    reaps: bool,
 }
 
 /// A call that was started.
@@ -40,6 +41,7 @@ pub(crate) struct Running<'t> {
     out: PathBuf,
     err: PathBuf,
     end: Instant,
+    reaps: bool,
 }
 
 /// What a call did.
@@ -80,6 +82,7 @@ impl<'t> Call<'t> {
             stdin: Stdio::null(),
             terminal: None,
             limit: LIMIT,
+            reaps: true,
         }
     }
 
@@ -133,6 +136,12 @@ impl<'t> Call<'t> {
         self
     }
 
+    /// Leaves what ends meanwhile to be reaped afterwards: a runtime can ask only zombies who they were.
+    pub(crate) const fn unreaped(mut self) -> Self {
+        self.reaps = false;
+        self
+    }
+
     /// Sets the time limit.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -176,7 +185,15 @@ impl<'t> Call<'t> {
             None => command.stdin(self.stdin).stdout(open(&out)?),
         };
         let child = self.trial.spawn(&mut command)?;
-        Ok(Running { trial: self.trial, child, line, out, err, end: Instant::now() + self.limit })
+        Ok(Running {
+            trial: self.trial,
+            child,
+            line,
+            out,
+            err,
+            end: Instant::now() + self.limit,
+            reaps: self.reaps,
+        })
     }
 
     /// Starts the runtime and waits for its end.
@@ -217,7 +234,9 @@ impl Running<'_> {
                 self.trial.tell(format!("{}: hangs", self.line));
                 return broken(format!("`{}` hangs; stderr: {}", self.line, read_lossy(&self.err)));
             }
-            self.trial.reap();
+            if self.reaps {
+                self.trial.reap();
+            }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(5));
         };

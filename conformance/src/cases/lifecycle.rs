@@ -137,7 +137,7 @@ pub(super) const CASES: &[Case] = &[
             "syscalls": [{ "names": ["execve", "execveat"], "action": "SCMP_ACT_KILL_PROCESS" }],
         });
         let c = t.bundle().set("/linux/seccomp", profile).ops(&["create=/ran"]).create()?;
-        let started = c.start()?;
+        let started = c.call(&["start"]).unreaped().run()?;
         c.stopped()?;
         ensure(started.code != 0, "start succeeds, but the program did not run")
     })
@@ -151,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
         });
         let b = t.bundle().set("/linux/seccomp", profile).file("broken", "no program\n");
         let c = b.mode("broken", 0o755).args(&["/broken"]).create()?;
-        let started = c.start()?;
+        let started = c.call(&["start"]).unreaped().run()?;
         c.stopped()?;
         ensure(started.code != 0, "start succeeds, but the program did not run")
     })
