@@ -80,7 +80,9 @@ fn process_step(name: &str, argument: &str) -> Outcome {
             let mut parts = argument.splitn(3, ',');
             let mut part = || parts.next().unwrap_or_default();
             let (path, count) = (part(), part());
-            crate::agent::serve(path, count, part()).map_err(|error| errno_of(&error)).and_then(done)
+            crate::agent::serve(path, count, part())
+                .map_err(|error| errno_of(&error))
+                .and_then(done)
         }
         "record" => record(argument),
         "exec" => Err(errno_of(&Command::new(argument).args(["echo=executed"]).exec())),

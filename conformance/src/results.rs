@@ -64,7 +64,7 @@ pub(crate) fn write(
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// The file cannot be read or is not such a file.

@@ -43,10 +43,7 @@ fn only_v1(resources: &Resources) -> Option<(&'static str, &'static str)> {
             "memory.disableOOMKiller",
             memory.is_some_and(|memory| memory.disable_oom_killer == Some(true)),
         ),
-        (
-            "memory.useHierarchy",
-            memory.is_some_and(|memory| memory.use_hierarchy == Some(false)),
-        ),
+        ("memory.useHierarchy", memory.is_some_and(|memory| memory.use_hierarchy == Some(false))),
         (
             "memory.kernel",
             memory.is_some_and(|memory| memory.kernel.is_some_and(|limit| limit > 0)),

@@ -161,6 +161,11 @@ fn respawned(process: &mut Process, message: Message) -> Result<()> {
     let pid = i32::try_from(message.report.detail)
         .map_err(|_wide| Error::new(ErrorKind::System, "the init program reported no pid"))?;
     let pidfd = descriptor(message)?;
+    // By now the other end may be in the hands of a container that can trace its processes.
+    if pidfd::number(pidfd.as_fd()).is_some_and(|known| known > 0 && known != pid) {
+        let message = format!("the init program reported {pid} as the number of another process");
+        return Err(Error::new(ErrorKind::System, message));
+    }
     let old = std::mem::replace(process, Process { pid, pidfd });
     pidfd::wait(old.pidfd.as_fd()).attempt("wait for the first init process").map(drop)
 }

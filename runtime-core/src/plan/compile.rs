@@ -14,9 +14,7 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::program::{CREATOR, Gate, List, Slot, Step};
-use crate::spec::{
-    Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl,
-};
+use crate::spec::{Hook, MemoryPolicy, NamespaceKind, Personality, Process, Seccomp, Spec, sysctl};
 
 /// The oldest kernel: mount_setattr(2).
 const KERNEL: (u32, u32) = (5, 12);

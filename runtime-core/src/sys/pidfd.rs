@@ -31,6 +31,14 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// The number of the process in the caller's pid namespace, as /proc tells it (proc_pid_fdinfo(5)); `None`
+/// without that file, 0 or -1 for a process outside or one that is gone.
+pub(crate) fn number(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(path).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}
+
 /// Sends `signal` to the process (pidfd_send_signal(2)).
 ///
 /// # Errors

@@ -245,10 +245,7 @@ fn scheduling_is_what_was_asked() {
         "cat /proc/self/personality; grep ^Cpus_allowed_list /proc/self/status
         grep -c interleave:0 /proc/$$/numa_maps >/dev/null && echo interleave",
     );
-    assert_eq!(
-        setup.prints(),
-        "00000008\nCpus_allowed_list:\t0\ninterleave\n"
-    );
+    assert_eq!(setup.prints(), "00000008\nCpus_allowed_list:\t0\ninterleave\n");
 }
 
 #[test]
