@@ -68,6 +68,7 @@ pub const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
 pub const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+pub const MQUEUE_MAGIC: i64 = 0x1980_0202;
 
 pub const OPEN_TREE_CLONE: u32 = 1;
 pub const OPEN_TREE_CLOEXEC: u32 = 0o2_000_000;

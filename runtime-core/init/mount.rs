@@ -3,9 +3,9 @@
 use core::ffi::CStr;
 
 use crate::abi::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EPERM, FSCONFIG_CMD_CREATE, FSCONFIG_CMD_RECONFIGURE,
-    MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY, MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH,
-    RESOLVE_NO_MAGICLINKS,
+    AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EINVAL, EPERM, FSCONFIG_CMD_CREATE,
+    FSCONFIG_CMD_RECONFIGURE, MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY, MQUEUE_MAGIC,
+    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, RESOLVE_NO_MAGICLINKS,
 };
 use crate::init::{Init, Kind};
 use crate::program::{List, Op, Slot};
@@ -148,12 +148,17 @@ impl Init {
         Ok(())
     }
 
-    /// Gives the file system at the target new options.
+    /// Labels a queue file system, and nothing else that the path may lead to meanwhile: a volume would
+    /// keep the label on the host.
     pub fn label(&mut self, path: &'static CStr, label: &[u8]) -> Result {
         let fd = self.look_up(path, O_DIRECTORY, 0).about(Op::Open, path)?;
+        if sys::filesystem(fd).about(Op::Statfs, path)? != MQUEUE_MAGIC {
+            return Err(Errno(EINVAL)).about(Op::WrongFilesystem, path);
+        }
         sys::set_label(fd, label).about(Op::Label, path).map(|_| ())
     }
 
+    /// Gives the file system at the target new options.
     pub fn reconfigure(&mut self, target: &'static CStr, options: List<'static>) -> Result {
         let place = self.look_up(target, O_PATH, 0).about(Op::Open, target)?;
         let fs = sys::fspick(place).about(Op::Fsopen, target)?;

@@ -212,8 +212,8 @@ steps! {
 
     /// What [`Step::MaskPath`] hides directories under, instead of a tmpfs of its own.
     MaskDirectory = 81 { slot: Slot }
-    /// Gives the directory at `path` a SELinux label (`security.selinux`), where a file system takes none
-    /// with its options.
+    /// Gives the queue file system at `path` a SELinux label (`security.selinux`), as it takes none with its
+    /// options; `EINVAL` if something else is there.
     Label = 80 { path: &'a CStr, label: &'a [u8] }
 
     // ---- the process --------------------------------------------------------------------------

@@ -223,6 +223,24 @@ fn options_can_go_as_one_text() {
 }
 
 #[test]
+fn only_a_queue_file_system_is_labelled() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    for (kind, op, errno) in [
+        // A kernel without SELinux has no such attribute there.
+        (c"mqueue", Op::Label, libc::EOPNOTSUPP),
+        (c"tmpfs", Op::WrongFilesystem, libc::EINVAL),
+    ] {
+        let mut setup = Setup::caged(root.path());
+        setup.mount(kind, b"", c"/tmp");
+        let step = setup.step(&Step::Label { path: c"/tmp", label: b"system_u:object_r:t:s0" });
+        assert_eq!(setup.fails().failure(), failure(step, op, errno, "/tmp"));
+    }
+}
+
+#[test]
 fn another_directory_at_the_roots_path_is_refused() {
     if !privileged() {
         return;
