@@ -75,6 +75,9 @@ pub(super) fn gather<'o>(
     data.extend(labels::mount_context(setting.spec, kind, &data).map(Cow::Owned));
     let mut make = match Data::of(kind, data, draft.host.kernel) {
         Data::Options(data) => new(mount, given, (kind, &data, otherwise), origin)?,
+        Data::Text(_) if !setting.namespaces.is_new(NamespaceKind::Mount) => {
+            return Err(needs_own_mounts(origin));
+        }
         Data::Text(data) => whole(mount, (kind, &data), origin)?,
     };
     let sealed = kind == "tmpfs" && make.take_readonly();
@@ -119,6 +122,13 @@ pub(super) fn new(
 
 fn source(mount: &Mount, kind: &str) -> PathBuf {
     mount.source.clone().unwrap_or_else(|| PathBuf::from(kind))
+}
+
+/// mount(2) needs a place, and whoever lives in the namespace would see it covered for a moment: /proc of
+/// all processes of the host, if it is the host's.
+fn needs_own_mounts(origin: &Origin) -> Error {
+    let message = "need mount(2) for their length, and so a mount namespace of the container's own";
+    Error::new(ErrorKind::Unsupported, message).with_field(format!("{origin}.options"))
 }
 
 /// A new file system that gets its options as one text.
@@ -259,6 +269,8 @@ fn one(option: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
+    use crate::plan::{Plan, PlanOptions};
 
     #[test]
     fn commas_separate_options() {
@@ -285,5 +297,26 @@ mod tests {
         assert_eq!(of("nfs", &format!("a={}", long(255)), (6, 12)).0, "text");
         assert_eq!(of("overlay", r"lowerdir=/a\,b", (6, 1)).0, "text");
         assert_eq!(of("overlay", &format!("upperdir={}", long(300)), (6, 12)).0, "text");
+    }
+
+    #[test]
+    fn nobody_elses_mounts_are_covered_for_long_options() {
+        let compile = |namespace: &str| {
+            let text = format!(
+                r#"{{"ociVersion": "1.3.0", "root": {{"path": "rootfs"}},
+                    "process": {{"args": ["/a"], "cwd": "/"}},
+                    "mounts": [{{"destination": "/x", "type": "overlay", "source": "o",
+                                 "options": ["upperdir=/{}"]}}],
+                    "linux": {{"namespaces": [{{"type": "mount"{namespace}}}]}}}}"#,
+                "u".repeat(300)
+            );
+            let spec = serde_json::from_str(&text).expect("valid");
+            let options = PlanOptions::new("box".parse().expect("a name"), "/bundle".into());
+            Plan::compile(&spec, &Host::default(), &options)
+        };
+        compile("").expect("its own");
+        let error = compile(r#", "path": "/proc/1/ns/mnt""#).expect_err("the host's");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.field(), Some("mounts[0].options"));
     }
 }

@@ -112,7 +112,8 @@ steps! {
         otherwise: &'a CStr,
     }
     /// A new file system as [`Step::NewFilesystem`], made by mount(2) with `MS_*` flags, for options that
-    /// fsconfig refuses: it is mounted over /proc for a moment, which nobody else sees.
+    /// fsconfig refuses: it is mounted over /proc for a moment, which nobody else sees in a mount namespace
+    /// that is new; in another one this step has no place.
     Mount = 86 { slot: Slot, kind: &'a CStr, source: &'a CStr, data: &'a CStr, flags: u64 }
     /// The container's root file system: gives the detached tree its propagation (recursively), opens
     /// `path` in the namespace (which must be the same directory as the root of the tree: device and
