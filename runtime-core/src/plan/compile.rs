@@ -229,6 +229,9 @@ impl<'a> Parts<'a> {
         let listener = draft.receive(Source::StartSocket, Origin::None);
         let streams = payload::streams(options.streams, draft);
         let seccomp = linux.seccomp.as_ref().filter(|profile| !profile.is_empty());
+        if seccomp.is_some_and(Seccomp::asks_a_listener) {
+            scheduling::check_threads(spec.process.as_ref())?;
+        }
         let mask = (null.is_some() && linux.mount_label.is_some()).then(|| draft.make());
         Ok(Self { namespaces, root, planned, null, mask, listener, streams, seccomp })
     }

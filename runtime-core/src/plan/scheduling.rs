@@ -2,7 +2,7 @@
 
 use super::Origin;
 use super::draft::Draft;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::program::{Gate, Step};
 use crate::spec::{
     MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, Personality, PersonalityDomain, Process,
@@ -84,6 +84,18 @@ pub(super) fn forbids_forks(process: &Process) -> bool {
     })
 }
 
+/// Refuses a policy under which the thread cannot be made that hands over a filter's listener.
+pub(super) fn check_threads(process: Option<&Process>) -> Result<()> {
+    if !process.is_some_and(forbids_forks) {
+        return Ok(());
+    }
+    let message =
+        "SCHED_DEADLINE allows no thread, and SCMP_ACT_NOTIFY needs one before the program runs";
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .with_field("process.scheduler.policy")
+        .with_hint("add SCHED_FLAG_RESET_ON_FORK to process.scheduler.flags"))
+}
+
 /// When the processors of an `exec` are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -112,4 +124,22 @@ pub(super) fn write_affinity(
         draft.push(&Step::Affinity { processors: &processors }, origin);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_leaves_no_room_for_a_second_thread() {
+        let with = |flags: &str| {
+            let text = format!(r#"{{"policy": "SCHED_DEADLINE", "flags": [{flags}]}}"#);
+            let scheduler = Some(serde_json::from_str(&text).expect("valid"));
+            check_threads(Some(&Process { scheduler, ..Process::default() }))
+        };
+        let error = with("").expect_err("no thread");
+        assert_eq!(error.field(), Some("process.scheduler.policy"));
+        with(r#""SCHED_FLAG_RESET_ON_FORK""#).expect("its threads are ordinary");
+        check_threads(Some(&Process::default())).expect("an ordinary policy");
+    }
 }

@@ -67,7 +67,7 @@ impl Seccomp {
     }
 
     /// Whether it leaves calls to a listener.
-    pub(super) fn asks_a_listener(&self) -> bool {
+    pub(crate) fn asks_a_listener(&self) -> bool {
         self.default_action == Some(Action::Notify)
             || self.syscalls.iter().any(|rule| rule.action == Action::Notify)
     }
