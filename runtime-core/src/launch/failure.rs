@@ -148,7 +148,9 @@ fn start_hook(hooks: &[Hook], message: &Message) -> Error {
 
 /// The step in words; what is made for a mount names where it will be.
 fn words(plan: &Plan, step: &Step<'_>) -> String {
-    let (Step::NewFilesystem { slot, .. } | Step::OpenTree { slot, .. }) = *step else {
+    let (Step::NewFilesystem { slot, .. } | Step::Mount { slot, .. } | Step::OpenTree { slot, .. }) =
+        *step
+    else {
         return describe(step);
     };
     let target = plan.steps().find_map(|(step, _)| match step {
