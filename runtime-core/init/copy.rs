@@ -57,8 +57,7 @@ fn own(changed: sys::Result<usize>) -> sys::Result<()> {
 }
 
 fn open(dir: Fd, name: &CStr, flags: u64) -> sys::Result<Fd> {
-    let resolve =
-        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
     sys::openat2(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, resolve)
 }
 

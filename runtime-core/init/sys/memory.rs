@@ -4,7 +4,8 @@ use core::mem::MaybeUninit;
 
 use super::{Fd, Result, Word as _, call};
 use crate::abi::{
-    self, MADV_DONTNEED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE,
+    self, MADV_DONTNEED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ,
+    PROT_WRITE,
 };
 
 /// The bytes that the kernel has written.
