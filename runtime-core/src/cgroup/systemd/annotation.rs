@@ -10,8 +10,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 const PREFIX: &str = "org.systemd.property.";
 
-/// What may be set: the order of units, how a unit is stopped, and what it is called.
-const ALLOWED: [&str; 19] = [
+/// What may be set: the order of units, how a unit is stopped, and what it is called. `Wants` and the like
+/// are not here: they start units, and any unit of the host could be named.
+const ALLOWED: [&str; 18] = [
     "After",
     "Before",
     "CollectMode",
@@ -30,7 +31,6 @@ const ALLOWED: [&str; 19] = [
     "SendSIGHUP",
     "SendSIGKILL",
     "TimeoutStopUSec",
-    "Wants",
 ];
 
 /// The properties that the annotations ask for.
@@ -92,21 +92,27 @@ fn parse(text: &str) -> Option<Value> {
             "uint32" | "@u" => return rest.parse().ok().map(Value::U32),
             "int64" | "@x" => return rest.parse().ok().map(Value::I64),
             "uint64" | "@t" => return rest.parse().ok().map(Value::U64),
-            "boolean" | "@b" | "string" | "@s" => return parse(rest),
+            "boolean" | "@b" => return flag(rest),
+            "string" | "@s" => return words(rest),
             "@as" => return texts(rest),
             _ => {}
         }
     }
     match text {
-        "true" => Some(Value::Bool(true)),
-        "false" => Some(Value::Bool(false)),
+        "true" | "false" => flag(text),
         _ if text.starts_with('[') => texts(text),
-        _ if text.starts_with(['\'', '"']) => {
-            let (value, rest) = quoted(text)?;
-            rest.is_empty().then_some(Value::Text(value))
-        }
+        _ if text.starts_with(['\'', '"']) => words(text),
         number => number.parse().ok().map(Value::I32),
     }
+}
+
+fn flag(text: &str) -> Option<Value> {
+    text.parse().ok().map(Value::Bool)
+}
+
+fn words(text: &str) -> Option<Value> {
+    let (value, rest) = quoted(text)?;
+    rest.is_empty().then_some(Value::Text(value))
 }
 
 fn texts(text: &str) -> Option<Value> {
@@ -167,7 +173,8 @@ mod tests {
                 "['a.service', \"b.service\"]",
                 Value::Texts(vec!["a.service".into(), "b.service".into()]),
             ),
-            ("Wants", "@as []", Value::Texts(Vec::new())),
+            ("DefaultDependencies", "boolean false", Value::Bool(false)),
+            ("PartOf", "@as []", Value::Texts(Vec::new())),
             ("CollectMode", "'inactive\\'or'", Value::Text("inactive'or".into())),
         ] {
             assert_eq!(one(name, text).expect(text), (name.to_owned(), wanted));
@@ -179,8 +186,19 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_commands_cannot_be_set() {
-        for name in ["MemoryMax", "DevicePolicy", "ExecStart", "PIDs", "Slice", "Delegate", ""] {
+    fn limits_commands_and_other_units_cannot_be_set() {
+        for name in [
+            "MemoryMax",
+            "DevicePolicy",
+            "ExecStart",
+            "PIDs",
+            "Slice",
+            "Delegate",
+            "Wants",
+            "Requires",
+            "OnFailure",
+            "",
+        ] {
             let error = one(name, "1").expect_err(name);
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");
             assert!(error.field().is_some_and(|field| field.contains(name)));
@@ -192,5 +210,10 @@ mod tests {
         for text in ["", "'a", "['a'", "['a' 'b']", "[1]", "'a' b", "uint64 -1", "1.5", "'\\"] {
             assert!(one("Description", text).is_err(), "{text}");
         }
+        for text in ["boolean 'x'", "string true", "boolean boolean true"] {
+            assert!(one("Description", text).is_err(), "{text}");
+        }
+        // An annotation may be as long as a configuration.
+        assert!(one("Description", &"boolean ".repeat(1 << 17)).is_err());
     }
 }
