@@ -192,13 +192,21 @@ impl Scope {
     /// just ending. One with processes is another container's.
     fn await_collection(&self) {
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE && self.files.exists() {
-            let used = self.files.processes().is_ok_and(|pids| !pids.is_empty());
-            if used && begin.elapsed() > PATIENCE / 4 {
-                return;
+        while begin.elapsed() < PATIENCE && self.files.exists() && self.empties() {
+            sleep(PAUSE);
+        }
+    }
+
+    /// Whether no process is in it, now or in a moment: the killed ones leave after their end.
+    fn empties(&self) -> bool {
+        let begin = Instant::now();
+        while self.files.processes().is_ok_and(|pids| !pids.is_empty()) {
+            if begin.elapsed() > PATIENCE / 4 {
+                return false;
             }
             sleep(PAUSE);
         }
+        true
     }
 
     /// Tells systemd the limits, so that it does not put the old ones back.
@@ -370,17 +378,20 @@ impl Manager for Scope {
     }
 
     fn delete(&self, leftover: Leftover) -> Result<()> {
-        if self.files.record().created {
-            if leftover == Leftover::Kill {
-                self.files.kill()?;
-            }
-            // Without systemd the directories can still be removed, and it forgets a unit whose
-            // directory is gone.
-            if let Err(error) = self.stop() {
-                log::debug!("{error}");
-            }
-        } else {
+        if !self.files.record().created {
             self.await_collection();
+            return self.files.delete(leftover);
+        }
+        if leftover == Leftover::Kill {
+            self.files.kill()?;
+        }
+        // A unit that is still used when nothing is to be killed is by now that of another container
+        // with the same name: its processes would end with it.
+        let ends = leftover == Leftover::Kill || self.empties();
+        // Without systemd the directories can still be removed, and it forgets a unit whose
+        // directory is gone.
+        if let Some(Err(error)) = ends.then(|| self.stop()) {
+            log::debug!("{error}");
         }
         self.files.delete(leftover)
     }
