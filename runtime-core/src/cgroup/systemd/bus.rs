@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 
 use super::message::{self, Call, FIXED, Message, Reader, Writer};
 use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::sys::stream;
 
 /// How long a call, or a job of a unit, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,16 +80,16 @@ impl Bus {
     /// # Errors
     /// When no socket is there or none answers.
     pub(super) fn connect(user: bool) -> Result<Self> {
-        let mut last = None;
+        let mut first = None;
         for (path, private) in sockets(user) {
             match Self::open(&path, private) {
                 Ok(bus) => return Ok(bus),
                 Err(error) => {
-                    last.get_or_insert(error);
+                    first.get_or_insert(error);
                 }
             }
         }
-        let error = last.unwrap_or_else(|| {
+        let error = first.unwrap_or_else(|| {
             Error::new(ErrorKind::Unsupported, "no socket of systemd's user manager is known")
         });
         let hint = if user {
@@ -100,7 +101,7 @@ impl Bus {
     }
 
     fn open(path: &Path, private: bool) -> Result<Self> {
-        let stream = UnixStream::connect(path).attempt_on("connect to systemd at", path)?;
+        let stream = stream::connect(path, "systemd")?;
         let mut bus = Self {
             stream,
             path: path.to_owned(),
