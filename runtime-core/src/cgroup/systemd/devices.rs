@@ -27,6 +27,16 @@ pub(super) fn properties(rules: &[DeviceRule]) -> Result<Vec<Property>> {
     ])
 }
 
+/// The same for a unit that has a list already: an empty one clears it, another is added to it.
+///
+/// # Errors
+/// As [`properties`].
+pub(super) fn replacement(rules: &[DeviceRule]) -> Result<Vec<Property>> {
+    let mut list = vec![("DeviceAllow".to_owned(), Value::Pairs(Vec::new()))];
+    list.extend(properties(rules)?);
+    Ok(list)
+}
+
 fn access(rule: &Rule) -> String {
     rule.access.to_string()
 }
@@ -71,6 +81,18 @@ mod tests {
         let has = |name: &str, access: &str| pairs.contains(&(name.to_owned(), access.to_owned()));
         assert!(has("/dev/block/7:3", "rw") && has("/dev/char/1:3", "rwm"), "{pairs:?}");
         assert!(has("char-*", "m") && has("char-pts", "rwm"), "{pairs:?}");
+    }
+
+    #[test]
+    fn a_replacement_clears_the_list_before_it_adds() {
+        let rules = serde_json::from_str::<Vec<DeviceRule>>(
+            r#"[{"allow":true,"type":"c","major":1,"minor":9,"access":"r"}]"#,
+        );
+        let all = replacement(&rules.expect("rules")).expect("expressible");
+        let lists: Vec<&Value> =
+            all.iter().filter(|(name, _)| name == "DeviceAllow").map(|(_, list)| list).collect();
+        let [Value::Pairs(first), Value::Pairs(second)] = lists[..] else { panic!("{all:?}") };
+        assert!(first.is_empty() && !second.is_empty(), "{all:?}");
     }
 
     #[test]

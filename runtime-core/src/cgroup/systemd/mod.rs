@@ -76,7 +76,7 @@ pub(super) struct Scope {
 pub(super) fn locate(asked: Option<&str>, id: &ContainerId) -> Result<(Unit, String)> {
     let user = is_rootless();
     let unit = Unit::parse(asked, id, user)?;
-    let above = if user { own_cgroup()? } else { String::new() };
+    let above = if user { manager_cgroup(&mut Bus::connect(true)?)? } else { String::new() };
     let directory = unit.directory();
     let path = match above.trim_matches('/') {
         "" => directory,
@@ -85,9 +85,9 @@ pub(super) fn locate(asked: Option<&str>, id: &ContainerId) -> Result<(Unit, Str
     Ok((unit, path))
 }
 
-/// The cgroup of the user's manager.
-fn own_cgroup() -> Result<String> {
-    const WHAT: &str = "ask the user's manager for its cgroup";
+/// The cgroup of the manager at the other end.
+fn manager_cgroup(bus: &mut Bus) -> Result<String> {
+    const WHAT: &str = "ask systemd for its cgroup";
     let mut body = Writer::default();
     body.text(MANAGER);
     body.text("ControlGroup");
@@ -99,7 +99,7 @@ fn own_cgroup() -> Result<String> {
         signature: "ss",
         body,
     };
-    let answer = Bus::connect(true)?.call(&call).map_err(|refusal| refusal.into_error(WHAT))?;
+    let answer = bus.call(&call).map_err(|refusal| refusal.into_error(WHAT))?;
     Reader::new(&answer)
         .text_variant()
         .map(str::to_owned)
@@ -209,9 +209,16 @@ impl Scope {
         true
     }
 
-    /// Tells systemd the limits, so that it does not put the old ones back.
-    fn set_properties(&self, resources: &Resources) -> Result<()> {
+    /// Tells systemd the limits, so that it does not put the old ones back, and waits until it has
+    /// written them; whether it had any to write.
+    fn set_properties(&self, resources: &Resources) -> Result<bool> {
         let mut list = properties::limits(resources, self.version())?;
+        if self.version() != Version::V2 && !resources.devices.is_empty() {
+            list.extend(devices::replacement(&resources.devices)?);
+        }
+        if list.is_empty() {
+            return Ok(false);
+        }
         let what = format!("change the unit {}", self.unit.name);
         let mut bus = Bus::connect(self.unit.user)?;
         while !list.is_empty() {
@@ -227,7 +234,8 @@ impl Scope {
                 }
             }
         }
-        Ok(())
+        // systemd answers before it writes to the control files, but writes before it takes another call.
+        manager_cgroup(&mut bus).map(|_answered| true)
     }
 
     /// Ends the unit with whatever is in it. One that is gone is fine.
@@ -322,7 +330,12 @@ impl Manager for Scope {
 
     fn update(&self, resources: &Resources) -> Result<()> {
         let before = self.files.exchange(resources)?;
-        self.set_properties(resources).inspect_err(|_reported| self.files.restore(&before))
+        let told = self.set_properties(resources).and_then(|written| match written {
+            // What systemd has written is rounded, and for some values less than was asked for.
+            true => self.files.update(resources),
+            false => Ok(()),
+        });
+        told.inspect_err(|_reported| self.files.restore(&before))
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
