@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest duration of a Go program. A clock can count that far, and not without end.
+const LONGEST: Duration = Duration::from_nanos(i64::MAX.cast_unsigned());
+
 /// Reads a duration greater than zero.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
@@ -23,7 +26,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         total = total.checked_add(part)?;
         rest = next;
     }
-    (!total.is_zero()).then_some(total)
+    (!total.is_zero() && total <= LONGEST).then_some(total)
 }
 
 #[cfg(test)]
@@ -37,7 +40,9 @@ mod tests {
         {
             assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for wrong in ["", "5", "0s", "-1s", "s", "5x", "5s ", "1e3s"] {
+        for wrong in
+            ["", "5", "0s", "-1s", "s", "5x", "5s ", "1e3s", "2562048h", "9999999999999999s"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
