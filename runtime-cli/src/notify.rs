@@ -20,6 +20,10 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 /// The longest message that is passed on, in bytes; a page, as for systemd.
 const LONGEST: usize = 4096;
 
+/// How many messages are passed on at once: a container that never stops sending must not keep this
+/// command from its signals. No less than systemd lets wait in a queue (`net.unix.max_dgram_qlen`).
+const BATCH: usize = 512;
+
 /// How long the manager may take to work through what was sent, in milliseconds: runc's bound.
 const BARRIER: u16 = 30_000;
 
@@ -88,12 +92,13 @@ impl Notify {
         self.container.as_fd()
     }
 
-    /// Passes the messages on that have come; true once one of them said that the container is ready.
+    /// Passes messages on that have come; whether one of them said that the container is ready.
     pub(crate) fn forward(&self) -> bool {
         let mut ready = false;
         let mut buffer = [0; LONGEST];
         // Descriptors that come along are closed by the kernel, as there is no room for them.
-        while let Ok(length) = self.container.recv(&mut buffer) {
+        for _ in 0..BATCH {
+            let Ok(length) = self.container.recv(&mut buffer) else { break };
             let message = allowed(buffer.get(..length).unwrap_or_default());
             if !message.is_empty() {
                 self.tell(&message);
