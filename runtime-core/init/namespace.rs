@@ -1,6 +1,6 @@
 //! Namespaces, and the process that goes on in one.
 
-use crate::abi::{self, CLONE_NEWNS, CLONE_NEWUSER, EPERM};
+use crate::abi::{self, CLONE_NEWNS, CLONE_NEWUSER, EPERM, O_NONBLOCK};
 use crate::init::Init;
 use crate::mount::enter;
 use crate::procfs::says_deny;
@@ -57,9 +57,10 @@ impl Init {
     pub fn identity(&mut self, uid: u32, gid: u32) -> Result {
         match sys::setgroups(&[]) {
             Ok(_) => {}
-            // The namespace denies it, most likely; better known while /proc is still the host's.
+            // The namespace denies it, most likely; better known while /proc is still the host's. Where it
+            // is a container's, the file may be a fifo.
             Err(Errno(EPERM)) => {
-                let file = sys::open(c"/proc/self/setgroups", 0);
+                let file = sys::open(c"/proc/self/setgroups", O_NONBLOCK);
                 self.groups_denied = file.and_then(says_deny).unwrap_or(false);
             }
             Err(errno) => return Err(errno).during(Op::SetGroups),

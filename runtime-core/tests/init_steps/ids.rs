@@ -3,8 +3,9 @@
 use std::fs;
 
 use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
 
-use crate::harness::{Setup, failure, list, privileged};
+use crate::harness::{Setup, failure, list, privileged, rootfs};
 use crate::process::host_shell;
 use crate::program::{List, Numbers, Op, Step, Verified};
 
@@ -224,6 +225,33 @@ fn groups_that_may_not_be_set_are_an_error_unless_denied_to_all() {
     let mut setup = Setup::new(CloneFlags::CLONE_NEWUSER);
     let step = setup.step(&none);
     assert_eq!(setup.fails().failure(), failure(step, Op::SetGroups, libc::EPERM, ""));
+}
+
+#[test]
+fn a_containers_proc_keeps_nobody_waiting() {
+    if !privileged() {
+        return;
+    }
+    let root = rootfs();
+    let own = root.path().join("proc/self");
+    fs::create_dir_all(&own).unwrap();
+    nix::unistd::mkfifo(&own.join("setgroups"), Mode::from_bits_truncate(0o666)).unwrap();
+    let mut setup = Setup::new(CloneFlags::empty());
+    let directory = setup.send(fs::File::open(root.path()).unwrap().into());
+    setup.step(&Step::Unshare { kinds: u32::try_from(libc::CLONE_NEWUSER).unwrap() });
+    setup.step(&Step::Gate { gate: 2 });
+    setup.step(&Step::EnterRoot { directory });
+    setup.step(&Step::Identity { uid: 0, gid: 0 });
+    let step = setup.step(&Step::User { uid: 0, gid: 0, groups: Numbers(&[]) });
+    let running = setup.start();
+    running.expect_gate(crate::program::Gate::Mounted);
+    for (file, text) in [("setgroups", "deny"), ("uid_map", "0 0 10"), ("gid_map", "0 0 10")] {
+        fs::write(format!("/proc/{}/{file}", running.pid()), text).unwrap();
+    }
+    running.go(b"go");
+    let message = running.receive().expect("a report");
+    assert_eq!(message.failure(), failure(step, Op::WrongFilesystem, libc::EINVAL, "/proc"));
+    running.end();
 }
 
 #[test]
