@@ -37,7 +37,7 @@ pub(crate) fn explain(plan: &Plan, message: &Message) -> Error {
                 format!("the process does not have the {what} it was given"),
             )
         }
-        (_, Step::Join { .. } | Step::Unshare { .. }) => {
+        (_, Step::Join { .. } | Step::JoinEarly { .. } | Step::Unshare { .. }) => {
             namespace_refusal(general(plan, message, index, &step), &step)
         }
         _ => {
@@ -61,7 +61,7 @@ fn general(plan: &Plan, message: &Message, index: usize, step: &Step<'_>) -> Err
 
 /// What the kernel's refusal to let a process into a namespace means (setns(2), unshare(2)).
 fn namespace_refusal(error: Error, step: &Step<'_>) -> Error {
-    let joins = matches!(step, Step::Join { .. });
+    let joins = matches!(step, Step::Join { .. } | Step::JoinEarly { .. });
     let hint = match error.errno() {
         Some(libc::EPERM) if joins => {
             "it needs privilege over the user namespace that owns the namespace: join that one too"
