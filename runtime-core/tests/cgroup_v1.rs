@@ -220,6 +220,41 @@ fn the_default_devices_are_those_of_runc() {
 }
 
 #[test]
+fn an_update_of_devices_that_is_refused_changes_none() {
+    let Some(layout) = layout() else { return };
+    let rules = |minor: u32| {
+        format!(
+            r#"{{"devices":[{{"allow":false,"access":"rwm"}},
+                {{"allow":true,"type":"b","major":7,"minor":{minor},"access":"rw"}}]}}"#
+        )
+    };
+    let above = made(&layout, "above", &rules(3));
+    let directory = above.file("devices", "below");
+    let Ok(path) = directory.strip_prefix("/sys/fs/cgroup/devices") else {
+        eprintln!("skipped: the hierarchy of devices is mounted elsewhere");
+        return;
+    };
+    let asked = format!("/{}", path.display());
+    let mut below = cgroup::open(layout.place(&unique("below"), Some(&asked)).unwrap()).unwrap();
+    let three = resources(&rules(3));
+    below.create(&three).unwrap();
+    let below = Cgroup(below);
+    below.0.apply(&three).unwrap();
+    let listed = || {
+        let mut lines: Vec<String> =
+            below.read("devices", "devices.list").lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = listed();
+    assert!(before.contains(&"b 7:3 rw".to_owned()), "{before:?}");
+    let error = below.0.update(&resources(&rules(4))).expect_err("above has no b 7:4");
+    assert_eq!(error.field(), Some("linux.resources.devices"));
+    assert!(error.to_string().contains("the cgroup above does not allow this device"), "{error}");
+    assert_eq!(listed(), before);
+}
+
+#[test]
 fn all_devices_allowed_stays_so() {
     let Some(layout) = layout() else { return };
     let cgroup = made(&layout, "privileged", r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);

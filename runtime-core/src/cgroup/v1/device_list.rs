@@ -10,25 +10,15 @@ use crate::cgroup::tree::{Tree, write_value};
 use crate::error::{Error, Result};
 use crate::spec::resources::DeviceRule;
 
+const ALLOW: &str = "devices.allow";
+const DENY: &str = "devices.deny";
+
 /// Sets the filter of a cgroup that has none of its own yet.
 pub(super) fn write(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Result<()> {
     let filter = Filter::new(rules);
     let exceptions = filter.exceptions()?;
-    let (verdict, other) = if filter.allow {
-        ("devices.allow", "devices.deny")
-    } else {
-        ("devices.deny", "devices.allow")
-    };
-    let failure = |file: &str, line: &str, errno: Errno| {
-        let error = Error::system(format!("write {line:?} to"), errno as i32)
-            .with_field("linux.resources.devices")
-            .with_path(tree.absolute(&format!("{directory}/{file}")));
-        match errno {
-            Errno::EPERM => error.with_hint("the cgroup above does not allow this device"),
-            Errno::EROFS => error.with_hint("the cgroup file system is mounted read-only here"),
-            _ => error,
-        }
-    };
+    let (verdict, other) = if filter.allow { (ALLOW, DENY) } else { (DENY, ALLOW) };
+    let failure = |file: &str, line: &str, errno| unwritten(tree, directory, (file, line), errno);
     // "a" drops all exceptions. Below a cgroup that does not allow all, the new one has the same
     // exceptions already and cannot have more.
     match (tree.write(directory, verdict, "a"), filter.allow) {
@@ -53,29 +43,49 @@ pub(super) fn write(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Resul
 }
 
 /// Changes the filter of a cgroup in use to that for these rules, with as few writes as it takes:
-/// what is allowed before and after stays so throughout.
+/// what is allowed before and after stays so throughout. When one is refused, the others are taken back.
 pub(super) fn replace(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Result<()> {
     let filter = Filter::new(rules);
-    let failure = |what: &str, file: &str, errno: Errno| {
-        Error::system(what, errno as i32)
+    let listed = tree.read(directory, "devices.list").map_err(|errno| {
+        Error::system("read", errno as i32)
             .with_field("linux.resources.devices")
-            .with_path(tree.absolute(&format!("{directory}/{file}")))
-    };
-    let listed = tree
-        .read(directory, "devices.list")
-        .map_err(|errno| failure("read", "devices.list", errno))?;
+            .with_path(tree.absolute(&format!("{directory}/devices.list")))
+    })?;
     let allows_all = listed.lines().any(|line| line == "a *:* rwm");
     if filter.allow || allows_all {
         return write(tree, directory, rules);
     }
-    let wanted: Vec<String> = filter.exceptions()?.iter().map(Rule::to_string).collect();
-    let gone = listed.lines().filter(|line| !wanted.iter().any(|one| one == line));
-    let new = wanted.iter().map(String::as_str).filter(|one| !listed.lines().any(|l| l == *one));
-    let changes =
-        gone.map(|line| ("devices.deny", line)).chain(new.map(|line| ("devices.allow", line)));
-    for (file, line) in changes {
-        tree.write(directory, file, line)
-            .map_err(|errno| failure(&format!("write {line:?} to"), file, errno))?;
+    let wanted = filter.exceptions()?;
+    let lines: Vec<String> = wanted.iter().map(Rule::to_string).collect();
+    let gone = listed.lines().filter(|line| !lines.iter().any(|one| one == line));
+    let gone = gone.map(|line| (DENY, line, false));
+    let new = wanted.iter().zip(&lines).filter(|(_, line)| !listed.lines().any(|one| one == *line));
+    let new = new.map(|(rule, line)| (ALLOW, line.as_str(), rule.is_always()));
+    let mut done = Vec::new();
+    for (file, line, is_always) in gone.chain(new) {
+        match tree.write(directory, file, line) {
+            Ok(()) => done.push((file, line)),
+            // The creation did without it as well.
+            Err(Errno::EPERM) if is_always => {}
+            Err(errno) => {
+                for (file, line) in done.into_iter().rev() {
+                    // The refusal is the error to report.
+                    let _ = tree.write(directory, if file == ALLOW { DENY } else { ALLOW }, line);
+                }
+                return Err(unwritten(tree, directory, (file, line), errno));
+            }
+        }
     }
     Ok(())
+}
+
+fn unwritten(tree: &Tree, directory: &str, (file, line): (&str, &str), errno: Errno) -> Error {
+    let error = Error::system(format!("write {line:?} to"), errno as i32)
+        .with_field("linux.resources.devices")
+        .with_path(tree.absolute(&format!("{directory}/{file}")));
+    match errno {
+        Errno::EPERM => error.with_hint("the cgroup above does not allow this device"),
+        Errno::EROFS => error.with_hint("the cgroup file system is mounted read-only here"),
+        _ => error,
+    }
 }

@@ -103,10 +103,14 @@ impl Hierarchies {
             unified.enable(&self.tree, huge_pages, &[])?;
             before = exchange_all(&self.tree, huge_pages, &|_| Ok(unified.directory.clone()))?;
         }
-        if let (Some(place), false) = (self.place("devices"), resources.devices.is_empty()) {
-            device_list::replace(&self.tree, &place.directory(), &resources.devices)
-                .inspect_err(|_reported| restore(&self.tree, &before))?;
-        }
+        // The devices come last: what is restored does not have them.
+        let last = self.settle(resources).and_then(|()| match self.place("devices") {
+            Some(place) if !resources.devices.is_empty() => {
+                device_list::replace(&self.tree, &place.directory(), &resources.devices)
+            }
+            _ => Ok(()),
+        });
+        last.inspect_err(|_reported| restore(&self.tree, &before))?;
         Ok(before)
     }
 
@@ -376,7 +380,6 @@ impl Adopt for Hierarchies {
                 return Err(error);
             }
         }
-        self.settle(resources).inspect_err(|_reported| restore(&self.tree, &before))?;
         Ok(before)
     }
 

@@ -356,16 +356,12 @@ impl Adopt for Single {
         unified.enable(&self.tree, &limits::settings(&completed)?, &[])?;
         let (_, settings) = self.checked(&completed)?;
         let before = exchange_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))?;
-        if !resources.devices.is_empty() {
-            let replaced = unified
-                .fd(&self.tree)
-                .and_then(|fd| device_program::attach(fd, &resources.devices, true));
-            if let Err(error) = replaced {
-                self.restore(&before);
-                return Err(error);
-            }
-        }
-        self.settle(resources).inspect_err(|_reported| self.restore(&before))?;
+        // The devices come last: what is restored does not have them.
+        let last = self.settle(resources).and_then(|()| match &*resources.devices {
+            [] => Ok(()),
+            rules => device_program::attach(unified.fd(&self.tree)?, rules, true),
+        });
+        last.inspect_err(|_reported| self.restore(&before))?;
         Ok(before)
     }
 
