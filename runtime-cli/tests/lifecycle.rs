@@ -11,7 +11,10 @@
 mod bundle;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Stdio;
 
 use bundle::{Bundle, stderr};
 use serde_json::{Value, json};
@@ -104,6 +107,31 @@ fn operations_refuse_the_wrong_status_in_the_words_of_runc() {
     bundle.succeed(&["kill", "--all", id, "KILL"]);
     let error = bundle.fail(1, &["start", id]);
     assert!(error.contains("cannot start a container that has stopped"), "{error}");
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_the_socket_for_notifications_alone() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    let with_manager = |arguments: &[&str]| {
+        let mut command = bundle.command(arguments);
+        command.env("NOTIFY_SOCKET", bundle.path("manager")).stdout(Stdio::null());
+        command
+    };
+    let manager = UnixDatagram::bind(bundle.path("manager")).expect("a socket");
+    let created = with_manager(&["create", &bundle.id]).status().expect("coracle runs");
+    assert!(created.success());
+    bundle.succeed(&["start", &bundle.id]);
+    let socket = bundle.path(&format!("state/{}/notify/notify.sock", bundle.id));
+    // Somebody else's, who passes the messages on.
+    let _theirs = UnixDatagram::bind(&socket).expect("a socket");
+    let inode = || fs::metadata(&socket).expect("the socket").ino();
+    let before = inode();
+    let again = with_manager(&["start", &bundle.id]).output().expect("coracle runs");
+    assert!(stderr(&again).contains("already running"), "{}", stderr(&again));
+    assert_eq!(inode(), before);
+    drop(manager);
 }
 
 #[test]
