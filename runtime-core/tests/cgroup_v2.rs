@@ -293,7 +293,7 @@ fn limits_read_back() {
     assert!((150..=200).contains(&weight), "{weight}");
     cgroup.0.update(&resources(r#"{"memory":{"limit":-1},"pids":{"limit":0}}"#)).unwrap();
     assert_eq!(cgroup.read("memory.max"), "max");
-    assert_eq!(cgroup.read("pids.max"), "1");
+    assert_eq!(cgroup.read("pids.max"), "0");
     cgroup.0.update(&resources(r#"{"cpu":{"quota":20000,"burst":20000}}"#)).unwrap();
     assert_eq!(cgroup.read("cpu.max"), "20000 100000");
 }

@@ -41,6 +41,9 @@ pub(super) trait Adopt: Manager {
     /// Takes the directories over as if it had made them, and makes those that are missing.
     fn adopt(&mut self, resources: &Resources) -> Result<()>;
 
+    /// The same limits with those in force that systemd keeps as one with them: quota and period.
+    fn completed(&self, resources: &Resources) -> Resources;
+
     /// Whether a directory is there.
     fn exists(&self) -> bool;
 
@@ -329,6 +332,7 @@ impl Manager for Scope {
     }
 
     fn update(&self, resources: &Resources) -> Result<()> {
+        let resources = &self.files.completed(resources);
         let before = self.files.exchange(resources)?;
         let told = self.set_properties(resources).and_then(|written| match written {
             // What systemd has written is rounded, and for some values less than was asked for.

@@ -364,6 +364,23 @@ impl Adopt for Hierarchies {
         Ok(())
     }
 
+    fn completed(&self, resources: &Resources) -> Resources {
+        let mut resources = resources.clone();
+        let Some(directory) = self.place("cpu").map(Place::directory) else { return resources };
+        let number = |file| self.tree.read(&directory, file).ok()?.trim_end().parse::<i64>().ok();
+        if let Some(cpu) = &mut resources.cpu {
+            let has_quota = cpu.quota.is_some_and(|quota| quota != 0);
+            let has_period = cpu.period.is_some_and(|period| period != 0);
+            if has_quota && !has_period {
+                cpu.period =
+                    number("cpu.cfs_period_us").and_then(|period| u64::try_from(period).ok());
+            } else if has_period && !has_quota {
+                cpu.quota = number("cpu.cfs_quota_us");
+            }
+        }
+        resources
+    }
+
     fn exists(&self) -> bool {
         self.directories().iter().any(|directory| self.tree.directory(directory).is_ok())
     }

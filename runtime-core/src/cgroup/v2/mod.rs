@@ -148,20 +148,24 @@ impl Single {
         }
     }
 
-    /// Adds what is in force to values that share a file or a sum with it: the quota to a period, the
-    /// memory limit to one on memory and swap together.
-    fn completed(&self, resources: &Resources, directory: &str) -> Resources {
+    /// Adds what is in force to values that share a file or a sum with it: the quota to a period and the
+    /// other way round, the memory limit to one on memory and swap together.
+    fn complete(&self, resources: &Resources, directory: &str) -> Resources {
         let mut resources = resources.clone();
-        let number = |file| {
+        let word = |file, index| {
             let text = self.tree.read(directory, file).ok()?;
-            text.split_ascii_whitespace().next()?.parse::<i64>().ok()
+            text.split_ascii_whitespace().nth(index)?.parse::<i64>().ok()
         };
+        let number = |file| word(file, 0);
         let unset = |value: Option<i64>| value.is_none_or(|value| value == 0);
-        if let Some(cpu) = &mut resources.cpu
-            && unset(cpu.quota)
-            && cpu.period.is_some_and(|period| period != 0)
-        {
-            cpu.quota = number("cpu.max");
+        if let Some(cpu) = &mut resources.cpu {
+            match (unset(cpu.quota), cpu.period.is_none_or(|period| period == 0)) {
+                (true, false) => cpu.quota = number("cpu.max"),
+                (false, true) => {
+                    cpu.period = word("cpu.max", 1).and_then(|period| u64::try_from(period).ok());
+                }
+                _ => {}
+            }
         }
         if let Some(memory) = &mut resources.memory
             && unset(memory.limit)
@@ -343,6 +347,13 @@ impl Adopt for Single {
         unified.enable(&self.tree, &limits::settings(resources)?, &WANTED)
     }
 
+    fn completed(&self, resources: &Resources) -> Resources {
+        match &self.unified {
+            Some(unified) => self.complete(resources, &unified.directory),
+            None => resources.clone(),
+        }
+    }
+
     fn exists(&self) -> bool {
         let there = |unified: &Unified| self.tree.directory(&unified.directory).is_ok();
         self.unified.as_ref().is_some_and(there)
@@ -352,7 +363,7 @@ impl Adopt for Single {
         let Some(unified) = &self.unified else {
             return self.write_limits(resources).map(|()| Vec::new());
         };
-        let completed = self.completed(resources, &unified.directory);
+        let completed = self.complete(resources, &unified.directory);
         unified.enable(&self.tree, &limits::settings(&completed)?, &[])?;
         let (_, settings) = self.checked(&completed)?;
         let before = exchange_all(&self.tree, &settings, &|_| Ok(unified.directory.clone()))?;
