@@ -28,7 +28,7 @@ const LEVELS: [&[&str]; 10] = [
     &["plan"],
     &["cgroup", "seccomp", "idmap", "console", "hooks", "netdev", "rdt"],
     &["state"],
-    &["launch", "criu"],
+    &["launch"],
     &["container"],
     &["features"],
 ];
