@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::abi::{
     AT_SYMLINK_NOFOLLOW, EINVAL, ELOOP, EXDEV, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK,
     PATH_MAX, PERMISSIONS, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS,
-    RESOLVE_NO_XDEV, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Statx,
+    RESOLVE_NO_XDEV, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISXID, Statx,
 };
 use crate::program::Op;
 use crate::report::{Attempt as _, Failure, Result};
@@ -155,10 +155,16 @@ impl Covered {
         own(owned).about(Op::Chown, self.target)
     }
 
-    /// Owner, then mode, as a change of the owner clears setuid and setgid; and closes it.
+    /// Owner, then mode, as a change of the owner clears setuid and setgid; and closes it. Nobody is to
+    /// become the container's root by a file that another user had.
+    #[inline(never)]
     fn dress(&self, made: Fd, stat: &Statx) -> Result {
-        own(sys::fchown(made, stat.uid, stat.gid)).about(Op::Chown, self.target)?;
-        let mode = u32::from(stat.mode) & PERMISSIONS;
+        let mut mode = u32::from(stat.mode) & PERMISSIONS;
+        let changed = sys::fchown(made, stat.uid, stat.gid);
+        if changed == Err(Errno(EINVAL)) {
+            mode &= !S_ISXID;
+        }
+        own(changed).about(Op::Chown, self.target)?;
         sys::fchmod(made, mode).about(Op::Chmod, self.target)?;
         sys::close(made);
         Ok(())

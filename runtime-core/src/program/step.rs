@@ -137,8 +137,8 @@ steps! {
     ///
     /// For a new tmpfs: with `keep_mode` it gets the mode of the directory that it covers, with `copy` a
     /// copy of its directories, regular files and symbolic links, modes and owners included (no
-    /// devices, fifos, sockets, extended attributes, nor what is mounted below); a missing target
-    /// leaves both without effect.
+    /// devices, fifos, sockets, extended attributes, nor what is mounted below), without setuid and
+    /// setgid where the owner is not known; a missing target leaves both without effect.
     Attach = 30 {
         slot: Slot,
         target: &'a CStr,

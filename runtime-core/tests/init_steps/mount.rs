@@ -109,7 +109,7 @@ fn start_mapped(setup: Setup) -> crate::harness::Running {
     let running = setup.start();
     running.expect_gate(crate::program::Gate::Mounted);
     for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{}/{map}", running.pid()), "0 0 65536\n").unwrap();
+        fs::write(format!("/proc/{}/{map}", running.pid()), "0 0 1000\n").unwrap();
     }
     running.go(b"go");
     running
@@ -424,6 +424,34 @@ fn a_tmpfs_takes_the_content_of_what_it_covers() {
     assert!(lines[2].starts_with("./sub 2701 0:0 directory"), "{found}");
     assert!(lines[4].starts_with("./sub/deep/file 4750 7:8 regular file"), "{found}");
     assert_eq!(size(lines[4]), 100_000);
+}
+
+#[test]
+fn nobody_becomes_root_by_a_file_whose_owner_is_unknown() {
+    if !privileged() {
+        return;
+    }
+    let root = covered();
+    let data = root.path().join("data");
+    let file = data.join("sub/deep/file");
+    std::os::unix::fs::chown(&file, Some(70_000), Some(0)).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o6755)).unwrap();
+    let (mut setup, slot) = mapped();
+    setup.step(&filesystem(slot, c"tmpfs", b""));
+    let target = path_text(&data);
+    let mut step = attach(slot, &target);
+    if let Step::Attach { copy, .. } = &mut step {
+        *copy = true;
+    }
+    setup.step(&step);
+    setup.step(&Step::FindExecutable { name: c"stat", path: c"/usr/bin:/bin" });
+    let args = crate::harness::list(&["stat", "-c", "%a %u", file.to_str().unwrap()]);
+    setup.step(&Step::Execute { args: List::new(&args).unwrap(), env: List::new(b"").unwrap() });
+    let running = start_mapped(setup);
+    if let Some(message) = running.receive() {
+        panic!("{message:?}");
+    }
+    assert_eq!(running.end().1, "755 0\n");
 }
 
 #[test]
