@@ -135,6 +135,23 @@ fn a_start_that_is_refused_leaves_the_socket_for_notifications_alone() {
 }
 
 #[test]
+fn a_signal_for_all_reaches_every_process() {
+    let mark = r#"trap 'echo >>/marks' USR1; echo >>/ready; while :; do sleep 0.1; done"#;
+    let script = format!("({mark}) & {mark}");
+    let Some(bundle) = Bundle::new(&script) else {
+        return;
+    };
+    let lines = |name: &str| {
+        fs::read_to_string(bundle.path(&format!("rootfs/{name}"))).map_or(0, |text| text.len())
+    };
+    bundle.edit(|config| config["root"]["readonly"] = json!(false));
+    bundle.start_waiting();
+    bundle::await_true("both to listen", || lines("ready") == 2);
+    bundle.succeed(&["kill", "--all", &bundle.id, "USR1"]);
+    bundle::await_true("both to be told", || lines("marks") == 2);
+}
+
+#[test]
 fn signals_have_many_spellings() {
     let Some(bundle) = Bundle::new(WAIT) else {
         return;

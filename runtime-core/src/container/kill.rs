@@ -7,6 +7,9 @@ use crate::error::{Attempt, Result};
 use crate::state::{Identity, Record};
 use crate::sys::pidfd;
 
+/// How many descriptors of processes are open at once.
+const BATCH: usize = 128;
+
 /// Who gets a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KillTarget {
@@ -65,15 +68,25 @@ impl Container {
         if signal == Signal::KILL {
             return cgroup.kill();
         }
-        for pid in cgroup.processes()? {
-            // One that has ended since the list was read needs no signal.
-            let sent = pidfd::open(pid)
-                .and_then(|process| pidfd::send_signal(process.as_fd(), signal.number()));
-            match sent {
-                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                    return Err(error).attempt("send the signal");
+        for pids in cgroup.processes()?.chunks(BATCH) {
+            let mut opened = Vec::new();
+            for pid in pids {
+                match pidfd::open(*pid) {
+                    Ok(process) => opened.push((pid, process)),
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(error) => return Err(error).attempt("open a process"),
                 }
-                _ => {}
+            }
+            // Between the list and the descriptor a number can pass to a process of the host.
+            let inside = cgroup.processes()?;
+            for (_, process) in opened.iter().filter(|(pid, _)| inside.contains(pid)) {
+                match pidfd::send_signal(process.as_fd(), signal.number()) {
+                    // One that has ended since needs no signal.
+                    Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                        return Err(error).attempt("send the signal");
+                    }
+                    _ => {}
+                }
             }
         }
         Ok(())
