@@ -13,7 +13,8 @@ use crate::spec::{CAPABILITY_NAMES, MemoryPolicyFlag, MemoryPolicyMode, Namespac
 /// The features document.
 ///
 /// It says what the runtime can do where the kernel can: nothing of this host is looked at but, for
-/// [`SeccompFeatures::supported_flags`], the kernel, as the specification asks. What is not in it is refused when a configuration asks for it.
+/// [`SeccompFeatures::supported_flags`], the kernel, as the specification asks. What is not in it is
+/// refused when a configuration asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

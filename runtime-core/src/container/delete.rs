@@ -115,9 +115,11 @@ fn is_taken_over(runtime: &Runtime, id: &ContainerId, place: &cgroup::Record) ->
         .any(|other| other.running_record().is_ok_and(|record| record.cgroup.is_same_place(place))))
 }
 
-/// What is added to an error after which the container could not be removed.
+/// What is added to an error after which the container could not be removed. Its own hint stays.
 pub(super) fn left_behind(error: Error, left: &Error) -> Error {
-    error.with_hint(format!("delete --force removes what is left, as this has failed: {left}"))
+    let rest = format!("delete --force removes what is left, as this has failed: {left}");
+    let hint = error.hint().map(|first| format!("{first}; {rest}"));
+    error.with_hint(hint.unwrap_or(rest))
 }
 
 fn check_status(container: &Container) -> Result<()> {
@@ -239,5 +241,20 @@ pub(super) fn run_poststop(
         if let Err(error) = environment.run_at(index, hook, &mut started) {
             log::warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_comes_after_the_hint_that_was_there() {
+        let left = Error::new(ErrorKind::System, "busy");
+        let plain = left_behind(Error::new(ErrorKind::System, "a"), &left);
+        let rest = plain.hint().expect("a hint").to_owned();
+        assert!(rest.ends_with("busy"), "{rest}");
+        let hinted = left_behind(Error::new(ErrorKind::System, "a").with_hint("do b"), &left);
+        assert_eq!(hinted.hint(), Some(&*format!("do b; {rest}")));
     }
 }
