@@ -12,7 +12,7 @@ const PREFIX: &str = "org.systemd.property.";
 
 /// What may be set: the order of units, how a unit is stopped, and what it is called. `Wants` and the like
 /// are not here: they start units, and any unit of the host could be named.
-const ALLOWED: [&str; 18] = [
+const ALLOWED: [&str; 14] = [
     "After",
     "Before",
     "CollectMode",
@@ -21,10 +21,6 @@ const ALLOWED: [&str; 18] = [
     "FinalKillSignal",
     "KillMode",
     "KillSignal",
-    "ManagedOOMMemoryPressure",
-    "ManagedOOMPreference",
-    "ManagedOOMSwap",
-    "OOMPolicy",
     "PartOf",
     "RestartKillSignal",
     "RuntimeMaxUSec",
