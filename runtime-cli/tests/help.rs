@@ -1,6 +1,6 @@
 //! The help texts, compared with those in `tests/help`. `UPDATE_HELP=1` writes them anew.
 
-#![allow(clippy::expect_used, reason = "test code")]
+#![allow(clippy::expect_used, reason = "a test fails by panicking and prints what it skips")]
 
 use std::path::Path;
 use std::process::Command;

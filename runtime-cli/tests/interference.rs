@@ -1,6 +1,11 @@
 //! What one command sees and does while another is at work on the same container.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 mod bundle;
 

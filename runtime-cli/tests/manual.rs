@@ -1,6 +1,10 @@
 //! The manual pages, read by the programs that show them.
 
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

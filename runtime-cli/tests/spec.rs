@@ -1,6 +1,11 @@
 //! `spec` and `--version`.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 use std::fs;
 use std::os::unix::fs::symlink;

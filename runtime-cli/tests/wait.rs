@@ -1,6 +1,11 @@
 //! `wait`: the exit status for others than the parent.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 mod bundle;
 

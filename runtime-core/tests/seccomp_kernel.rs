@@ -3,7 +3,12 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(unsafe_code, reason = "seccomp(2) and the calls to try have no safe wrapper")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};

@@ -97,14 +97,17 @@ pub(super) const CASES: &[Case] = &[
         Ok(())
     }),
     Case::new("concurrency/kill-of-create", "SIGKILL to create: delete --force cleans", |t| {
-        cut_off(t, Signal::SIGKILL)
+        cut_off(t, Signal::SIGKILL, &MOMENTS)
     })
     .rows(&["failed operation"]),
     Case::new("concurrency/term-of-create", "SIGTERM to create: delete --force cleans", |t| {
-        cut_off(t, Signal::SIGTERM)
+        cut_off(t, Signal::SIGTERM, &MOMENTS)
     })
     .rows(&["failed operation"]),
 ];
+
+/// When a creation is cut off, in milliseconds.
+const MOMENTS: [u64; 5] = [2, 8, 15, 30, 60];
 
 /// The same call eight times at once.
 fn together(t: &Trial, args: &[&str]) -> Check<Vec<Output>> {
@@ -112,13 +115,13 @@ fn together(t: &Trial, args: &[&str]) -> Check<Vec<Output>> {
     running.into_iter().map(Running::wait).collect()
 }
 
-/// Ends `create` at several moments; `delete --force` must remove what it left.
-fn cut_off(t: &Trial, signal: Signal) -> Check {
-    for delay in [2, 8, 15, 30, 60] {
+/// Ends `create` after each of these milliseconds; `delete --force` must remove what it left.
+pub(super) fn cut_off(t: &Trial, signal: Signal, delays: &[u64]) -> Check {
+    for delay in delays {
         let mut bundle = t.bundle().ops(&["sleep"]);
         let id = bundle.id().to_owned();
         let running = bundle.call("create", &[])?.spawn()?;
-        thread::sleep(Duration::from_millis(delay));
+        thread::sleep(Duration::from_millis(*delay));
         kill(Pid::from_raw(i32::try_from(running.pid())?), signal)?;
         running.wait()?;
         t.run(&["delete", "--force", &id])?.ok()?;

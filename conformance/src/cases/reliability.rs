@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -11,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::concurrency::cut_off;
 use crate::call::Running;
 use crate::case::{Case, Need};
 use crate::failure::{Check, ensure, skip};
@@ -93,15 +93,7 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::Cgroup]),
     Case::new("reliability/signals-to-create", "a create that is ended leaves nothing", |t| {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-            for delay in [1, 3, 5, 7, 9, 12, 16, 22] {
-                let mut bundle = t.bundle().ops(&["sleep"]);
-                let id = bundle.id().to_owned();
-                let running = bundle.call("create", &[])?.spawn()?;
-                thread::sleep(Duration::from_millis(delay));
-                kill(Pid::from_raw(i32::try_from(running.pid())?), signal)?;
-                running.wait()?;
-                t.run(&["delete", "--force", &id])?.ok()?;
-            }
+            cut_off(t, signal, &[1, 3, 5, 7, 9, 12, 16, 22])?;
         }
         Ok(())
     }),

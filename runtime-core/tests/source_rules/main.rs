@@ -4,7 +4,12 @@
 //!
 //! Every rule is also run over a small bad sample, so that a rule which cannot fail is noticed.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking and prints what it skips"
+)]
 
 mod samples;
 mod walk;
