@@ -9,14 +9,17 @@
 #![allow(dead_code, reason = "other tests use the rest of the bundle")]
 
 mod bundle;
+#[path = "bundle/directories.rs"]
+mod directories;
 
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bundle::{Bundle, await_true, stderr};
+use directories::named;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -64,19 +67,6 @@ fn look(bundle: &Bundle) -> Vec<String> {
         }
     }
     found
-}
-
-/// Directories of this name.
-fn named(directory: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        if depth > 0 {
-            named(&entry.path(), name, depth - 1, found);
-        }
-        if entry.file_name() == name {
-            found.push(entry.path());
-        }
-    }
 }
 
 /// Killed processes may need a moment to end.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::directories::named;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -171,19 +172,6 @@ impl Ground {
 /// The mounts of this mount namespace.
 fn host_mounts() -> usize {
     fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").lines().count()
-}
-
-/// Directories of this name.
-fn named(directory: &Path, name: &str, depth: u32, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        if depth > 0 {
-            named(&entry.path(), name, depth - 1, found);
-        }
-        if entry.file_name() == name {
-            found.push(entry.path());
-        }
-    }
 }
 
 /// The living children of this process, which adopts what a killed command leaves behind; dead ones

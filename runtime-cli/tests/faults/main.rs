@@ -9,6 +9,8 @@
 #![allow(clippy::print_stdout, reason = "a test that cannot run says why")]
 
 mod confinement;
+#[path = "../bundle/directories.rs"]
+mod directories;
 mod ground;
 mod missing;
 mod traced;
