@@ -22,7 +22,7 @@ fn says_its_name_and_version() {
 
 #[test]
 fn refuses_the_rest_clearly() {
-    for arguments in [&[][..], &["start"], &["-namespace", "x", "-id", "y", "delete"]] {
+    for arguments in [&["-info"][..], &["start"], &["-namespace", "x", "-id", "y", "delete"]] {
         let output = shim(arguments);
         assert_eq!(output.status.code(), Some(1));
         assert!(output.stdout.is_empty());
