@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use coracle::rdt_stats::RdtStats;
 use coracle::stats::{Stats, Usage};
 
 /// The statistics of one container; each metric has its name as the label `id`.
-pub(crate) fn page(id: &str, stats: &Stats) -> String {
+pub(crate) fn page(id: &str, stats: &Stats, shares: &RdtStats) -> String {
     let mut page = Page { id, text: String::new() };
     page.processor(stats);
     page.memory(stats);
@@ -16,6 +17,7 @@ pub(crate) fn page(id: &str, stats: &Stats) -> String {
     let misc = stats.misc.iter().map(|(name, usage)| (label("resource", name), *usage));
     page.amounts("misc", "", "Resources of the misc controller", &misc.collect::<Vec<_>>());
     page.pressure(stats);
+    page.monitoring(shares);
     page.text
 }
 
@@ -132,6 +134,24 @@ impl Page<'_> {
         self.metric(&format!("{name}_limit_hits_total"), "counter", &help, &refused);
     }
 
+    /// What Intel RDT counts, by the number of the level 3 cache.
+    fn monitoring(&mut self, shares: &RdtStats) {
+        let domain = |domain: u32| label("domain", &domain.to_string());
+        let caches = shares.cmt_stats.as_deref().unwrap_or_default().iter();
+        let caches = caches.map(|one| (domain(one.domain), one.llc_occupancy.to_string()));
+        let help = "Use of a level 3 cache";
+        self.metric("llc_occupancy_bytes", "gauge", help, &caches.collect::<Vec<_>>());
+        let one = |one: &coracle::rdt_stats::MbmStats| {
+            let memory =
+                |name, count: u64| (domain(one.domain) + &label("memory", name), count.to_string());
+            [memory("all", one.mbm_total_bytes), memory("local", one.mbm_local_bytes)]
+        };
+        let bandwidth = shares.mbm_stats.as_deref().unwrap_or_default().iter().flat_map(one);
+        let help = "Traffic between a level 3 cache and memory";
+        let name = "memory_bandwidth_bytes_total";
+        self.metric(name, "counter", help, &bandwidth.collect::<Vec<_>>());
+    }
+
     fn pressure(&mut self, stats: &Stats) {
         let mut samples = Vec::new();
         for (resource, pressure) in
@@ -158,7 +178,7 @@ mod tests {
         stats.cpu.usage.user = 1_500_000_000;
         stats.memory.usage.limit = u64::MAX;
         stats.memory.events.insert("oom_kill".to_owned(), 3);
-        let text = page("c1", &stats);
+        let text = page("c1", &stats, &RdtStats::default());
         for line in [
             "# TYPE coracle_cpu_seconds_total counter",
             "coracle_cpu_seconds_total{id=\"c1\",mode=\"user\"} 1.500000000",

@@ -131,3 +131,44 @@ fn what_cannot_be_updated_says_why() {
     let error = bundle.fail(1, &["update", "--memory", "5x", &bundle.id]);
     assert!(error.contains("is not a size"), "{error}");
 }
+
+#[test]
+fn shares_of_a_class_of_service_and_what_is_used_of_them() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    // No machine of the tests has the hardware: an ordinary directory imitates the file system.
+    let root = std::path::PathBuf::from(bundle.path("resctrl"));
+    fs::create_dir_all(root.join("info/L3")).expect("a directory");
+    fs::write(root.join("info/L3/cbm_mask"), "ff\n").expect("a mask");
+    bundle.edit(|config| config["linux"]["intelRdt"] = json!({}));
+    let mut options = coracle::CreateOptions::default();
+    options.resctrl_imitation = Some(root.clone());
+    let loaded = coracle::Bundle::load(bundle.path("")).expect("a bundle");
+    let runtime = coracle::Runtime::new(bundle.path("state"));
+    runtime.create(&bundle.id.parse().expect("an id"), &loaded, &options).expect("created");
+    let class = root.join(&bundle.id);
+    fs::write(class.join("schemata"), "L3:0=ff\nMB:0=100\n").expect("what the kernel puts there");
+    fs::create_dir_all(class.join("mon_data/mon_L3_00")).expect("counters");
+    fs::write(class.join("mon_data/mon_L3_00/llc_occupancy"), "4096\n").expect("a counter");
+
+    let (cache, bandwidth) = ("--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=20");
+    bundle.succeed(&["update", cache, &bundle.id]);
+    fs::write(bundle.path("limits.json"), r#"{"pids":{"limit":44}}"#).expect("limits");
+    bundle.succeed(&["update", "-r", &bundle.path("limits.json"), bandwidth, &bundle.id]);
+    let written = fs::read_to_string(class.join("schemata")).expect("schemata");
+    assert_eq!(written, "L3:0=ff\nMB:0=100\nL3:0=f\nMB:0=20\n");
+    assert_eq!(pids(&bundle), "44");
+    let error = bundle.fail(1, &["update", "--l3-cache-schema=L3:9=f", &bundle.id]);
+    assert!(error.contains("domain 9 of L3"), "{error}");
+
+    let line = bundle.succeed(&["events", "--stats", &bundle.id]);
+    let data: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let shares = &data["data"]["intel_rdt"];
+    assert_eq!(shares["l3_cache_info"]["cbm_mask"], "ff", "{shares}");
+    assert_eq!(shares["cmt_stats"], json!([{"domain": 0, "llc_occupancy": 4096}]));
+    let text = bundle.succeed(&["events", "--format", "prometheus", &bundle.id]);
+    let metric = format!("coracle_llc_occupancy_bytes{{id=\"{}\",domain=\"0\"}} 4096", bundle.id);
+    assert!(text.lines().any(|line| line == metric), "{text}");
+    fs::remove_dir_all(class.join("mon_data")).expect("removed");
+}

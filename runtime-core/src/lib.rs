@@ -56,10 +56,11 @@ mod sys;
 pub use cgroup::{OomWatch, stats};
 pub use container::{
     Bundle, CgroupDriver, ConsoleTarget, Container, CreateOptions, ExecOptions, ExecProcess,
-    ExitStatus, KillTarget, Listed, Runtime, Signal, State, Status, Stdio,
+    ExitStatus, KillTarget, Listed, Runtime, Signal, State, Status, Stdio, UpdateOptions,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;
 pub use id::ContainerId;
 pub use plan::Plan;
+pub use rdt::stats as rdt_stats;
 pub use sys::clock::rfc3339;

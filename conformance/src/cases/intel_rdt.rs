@@ -4,10 +4,12 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::control_files::cgroup_of;
 use crate::bundle::Bundle;
-use crate::case::Case;
+use crate::case::{Case, Need};
 use crate::failure::skip;
 use crate::trial::Trial;
+use crate::value::equal;
 
 const ROW: &[&str] = &["linux.intelRdt"];
 
@@ -39,6 +41,21 @@ pub(super) const CASES: &[Case] = &[
         with(t, &json!({ "enableMonitoring": true })).refused("rdt|resctrl").map(drop)
     })
     .rows(ROW),
+    Case::new("intel-rdt/update-not-mounted", "convention: update cannot give shares", |t| {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        if table.contains(" - resctrl ") {
+            return skip("resctrl is mounted");
+        }
+        let limit = json!({ "limit": 50 });
+        let c = t.bundle().set("/linux/resources/pids", limit).ops(&["sleep"]).start()?;
+        for option in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=20"] {
+            c.call(&["update", "--pids-limit", "60", option]).run()?.fails_with("rdt|resctrl")?;
+        }
+        // Nothing of it has happened.
+        let file = t.host.cgroup_dir("pids", &cgroup_of(t, &c.id)).join("pids.max");
+        equal("pids.max", fs::read_to_string(file)?.trim(), "50")
+    })
+    .needs(&[Need::Controller("pids"), Need::Command("update")]),
 ];
 
 fn with<'t>(t: &'t Trial, settings: &Value) -> Bundle<'t> {

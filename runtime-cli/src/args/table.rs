@@ -338,11 +338,21 @@ const UPDATE: Command = Command {
         Flag::value("pids-limit", "N", "number of tasks; -1 for no limit"),
         Flag::value("kernel-memory", "SIZE", "ignored: kernels have no such limit any more"),
         Flag::value("kernel-memory-tcp", "SIZE", "ignored, as --kernel-memory"),
-        Flag::value("l3-cache-schema", "LINES", "refused: not supported yet"),
-        Flag::value("mem-bw-schema", "LINES", "refused: not supported yet"),
+        Flag::value(
+            "l3-cache-schema",
+            "LINES",
+            "shares of the level 3 cache (Intel RDT), such as L3:0=f;1=ff; also with --resources",
+        ),
+        Flag::value(
+            "mem-bw-schema",
+            "LINE",
+            "shares of the memory bandwidth (Intel RDT), such as MB:0=20; also with --resources",
+        ),
         HELP,
     ],
-    details: "What is not given stays as it is. When one limit cannot be held, none is changed.",
+    details: "What is not given stays as it is. When one limit cannot be held, none is changed. A \
+              container without a class of service (Intel RDT) gets one of its own when a share is \
+              given; a class that was there before the container is not changed.",
     ..Command::new(Verb::Update, "update", "change the limits of a container")
 };
 

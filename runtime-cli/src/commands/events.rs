@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use coracle::rdt_stats::RdtStats;
 use coracle::stats::Stats;
 use coracle::{Container, Error, ErrorKind, OomWatch};
 use nix::errno::Errno;
@@ -29,13 +30,10 @@ struct Event<'a> {
 struct Data<'a> {
     #[serde(flatten)]
     stats: &'a Stats,
-    /// Nobody fills these in runc either, but consumers know the keys.
-    intel_rdt: Empty,
-    network_interfaces: Option<Empty>,
+    intel_rdt: RdtStats,
+    /// Nobody fills this in runc either, but consumers know the key.
+    network_interfaces: Option<()>,
 }
-
-#[derive(Debug, Default, Serialize)]
-struct Empty {}
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     let interval = match matches.text("interval")? {
@@ -50,7 +48,8 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     };
     let container = container(globals, matches)?;
     if metrics {
-        output::text(&prometheus::page(container.id().as_str(), &container.stats()?))?;
+        let (stats, shares) = (container.stats()?, container.rdt_stats()?.unwrap_or_default());
+        output::text(&prometheus::page(container.id().as_str(), &stats, &shares))?;
     } else if matches.switch("stats") {
         stats(&container)?;
     } else {
@@ -61,7 +60,8 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
 
 fn stats(container: &Container) -> Result<(), Error> {
     let stats = container.stats()?;
-    let data = Data { stats: &stats, intel_rdt: Empty {}, network_interfaces: None };
+    let intel_rdt = container.rdt_stats()?.unwrap_or_default();
+    let data = Data { stats: &stats, intel_rdt, network_interfaces: None };
     output::json(&Event { r#type: "stats", id: container.id().as_str(), data: Some(data) })
 }
 
@@ -90,13 +90,22 @@ fn follow(container: &Container, interval: Duration) -> Result<(), Error> {
             return Ok(());
         }
         if Instant::now() >= next {
-            next += interval;
+            // After a stop of this command nobody wants to be told of all that was missed at once.
+            next = next_tick(next, Instant::now(), interval);
             match stats(container) {
                 Err(error) if error.kind() == ErrorKind::WrongStatus => return Ok(()),
                 done => done?,
             }
         }
     }
+}
+
+/// The first moment after `now` that is a whole number of intervals after `last`.
+fn next_tick(last: Instant, now: Instant, interval: Duration) -> Instant {
+    let missed = now.saturating_duration_since(last).as_nanos() / interval.as_nanos().max(1);
+    let skipped = u32::try_from(missed).ok().and_then(|missed| interval.checked_mul(missed));
+    let next = skipped.and_then(|skipped| last.checked_add(skipped)?.checked_add(interval));
+    next.unwrap_or(now + interval)
 }
 
 #[derive(Debug, Default)]
@@ -116,4 +125,18 @@ fn wait(init: BorrowedFd<'_>, watch: Option<&OomWatch>, until: Instant) -> Resul
     }
     let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(false));
     Ok(Ready { init: ready.next().unwrap_or(false), watch: ready.next().unwrap_or(false) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_moments_are_skipped() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        for (now, next) in [(0, 1000), (1, 1000), (999, 1000), (1000, 2000), (9500, 10_000)] {
+            let found = next_tick(begin, begin + Duration::from_millis(now), second);
+            assert_eq!((found - begin).as_millis(), next, "{now}");
+        }
+    }
 }

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use coracle::spec::Resources;
 use coracle::spec::resources::{BlockIo, Cpu, Memory, Pids};
-use coracle::{Error, ErrorKind};
+use coracle::{Error, ErrorKind, UpdateOptions};
 
-use super::{container, unsupported};
+use super::container;
 use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
 use crate::size;
@@ -18,16 +18,19 @@ use crate::size;
 const LONGEST: u64 = 1 << 20;
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
-    for name in ["l3-cache-schema", "mem-bw-schema"] {
-        if matches.value(name).is_some() {
-            return Err(unsupported(&format!("--{name}")).into());
-        }
-    }
+    let mut options = UpdateOptions::default();
+    options.l3_cache_schema = matches.text("l3-cache-schema")?.map(str::to_owned);
+    options.mem_bw_schema = matches.text("mem-bw-schema")?.map(str::to_owned);
     let resources = match matches.path("resources") {
         Some(path) => from_file(&path)?,
         None => from_options(matches)?,
     };
-    container(globals, matches)?.update(&resources)?;
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let shares = given(&options.l3_cache_schema) || given(&options.mem_bw_schema);
+    if !shares && matches.path("resources").is_none() && resources == Resources::default() {
+        return Err(Usage::new("no limit is given").into());
+    }
+    container(globals, matches)?.update_with(&resources, &options)?;
     Ok(())
 }
 
@@ -68,17 +71,13 @@ fn from_options(matches: &Matches) -> Result<Resources, Failure> {
     };
     let block_io = BlockIo { weight: number(matches, "blkio-weight")?, ..BlockIo::default() };
     let pids = Pids { limit: number(matches, "pids-limit")? };
-    let resources = Resources {
+    Ok(Resources {
         memory: given(memory),
         cpu: given(cpu),
         block_io: given(block_io),
         pids: given(pids),
         ..Resources::default()
-    };
-    if resources == Resources::default() {
-        return Err(Usage::new("no limit is given").into());
-    }
-    Ok(resources)
+    })
 }
 
 /// `None` for what has nothing in it.

@@ -187,7 +187,8 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry, cgroup: Option<&dyn Manage
     let (what, pid) = match entry {
         Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
         Entry::Init(Identity { pid, .. }) => ("container init", *pid),
-        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Resctrl(_) | Entry::Ended => return Ok(()),
+        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Resctrl(_) => return Ok(()),
+        Entry::ResctrlGone | Entry::Ended => return Ok(()),
     };
     let hint = frozen.map_or_else(
         || "a dead file server can hold it".to_owned(),
@@ -212,10 +213,11 @@ fn find_cgroup(entries: &[Entry], record: Option<&Record>) -> Result<Option<Box<
 /// Removes what was made in the resctrl file system; the record has nothing that the journal has not.
 fn leave_resctrl(entries: &[Entry]) -> Result<()> {
     let group = entries.iter().rev().find_map(|entry| match entry {
-        Entry::Resctrl(group) => Some(group),
+        Entry::Resctrl(group) => Some(Some(group)),
+        Entry::ResctrlGone => Some(None),
         _ => None,
     });
-    group.map_or(Ok(()), rdt::Group::remove)
+    group.flatten().map_or(Ok(()), rdt::Group::remove)
 }
 
 /// A failing poststop hook changes nothing (runtime-spec, runtime.md "Lifecycle", step 13): it is only

@@ -42,7 +42,8 @@ fn creating(reader: &Reader, id: &ContainerId, locked: bool) -> Result<Known> {
         match entry {
             Entry::Creating(first) => beginning = Some(first),
             Entry::Init(identity) => init = identity.pid,
-            Entry::Cgroup(_) | Entry::Resctrl(_) | Entry::Hook(_) | Entry::Ended => {}
+            Entry::Cgroup(_) | Entry::Resctrl(_) | Entry::ResctrlGone => {}
+            Entry::Hook(_) | Entry::Ended => {}
         }
     }
     if beginning.is_none() && !locked {

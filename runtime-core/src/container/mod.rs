@@ -27,7 +27,7 @@ pub use bundle::Bundle;
 pub use exec::ExecProcess;
 pub use kill::KillTarget;
 pub use list::Listed;
-pub use options::{CgroupDriver, ConsoleTarget, CreateOptions, ExecOptions, Stdio};
+pub use options::{CgroupDriver, ConsoleTarget, CreateOptions, ExecOptions, Stdio, UpdateOptions};
 pub use runtime::Runtime;
 pub use signal::Signal;
 pub use status::{State, Status};

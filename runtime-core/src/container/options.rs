@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::console;
 use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::spec::IntelRdt;
 
 /// Options of [`Runtime::create`](crate::Runtime::create).
 #[derive(Debug, Default)]
@@ -74,6 +75,33 @@ pub struct ExecOptions {
     pub stdio: Stdio,
     /// Start it although the container is paused: it runs once the container is resumed.
     pub ignore_paused: bool,
+}
+
+/// Options of [`Container::update_with`](crate::Container::update_with).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UpdateOptions {
+    /// Lines for the level 3 cache, as `linux.intelRdt.l3CacheSchema`: `L3:0=f;1=ff`.
+    pub l3_cache_schema: Option<String>,
+    /// The line for the memory bandwidth, as `linux.intelRdt.memBwSchema`: `MB:0=20;1=70`.
+    pub mem_bw_schema: Option<String>,
+    /// As in [`CreateOptions`].
+    #[doc(hidden)]
+    pub resctrl_imitation: Option<PathBuf>,
+}
+
+impl UpdateOptions {
+    /// The shares of a class of service; `None` if there are none.
+    pub(super) fn shares(&self) -> Result<Option<IntelRdt>> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let shares = IntelRdt {
+            l3_cache_schema: given(&self.l3_cache_schema),
+            mem_bw_schema: given(&self.mem_bw_schema),
+            ..IntelRdt::default()
+        };
+        shares.check()?;
+        Ok((shares != IntelRdt::default()).then_some(shares))
+    }
 }
 
 /// Where the master of a new terminal goes.

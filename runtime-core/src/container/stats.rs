@@ -3,6 +3,8 @@
 use super::{Container, Status};
 use crate::cgroup::{OomWatch, Stats};
 use crate::error::Result;
+use crate::rdt::Group;
+use crate::rdt::stats::RdtStats;
 
 impl Container {
     /// The statistics of its cgroup.
@@ -13,6 +15,15 @@ impl Container {
     pub fn stats(&self) -> Result<Stats> {
         self.accountable()?;
         self.cgroup()?.stats()
+    }
+
+    /// The shares of its class of service (Intel RDT) and what it uses of them; `None` for a container
+    /// without one.
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats).
+    pub fn rdt_stats(&self) -> Result<Option<RdtStats>> {
+        Ok(self.running_record()?.resctrl.as_ref().map(Group::stats))
     }
 
     /// A watch for its out-of-memory kills, a descriptor to poll. It outlives this handle.

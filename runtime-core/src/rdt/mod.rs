@@ -6,7 +6,9 @@
 //! may have become that of other processes meanwhile: it stays then, as without it they would get the shares
 //! of the default class.
 
+mod change;
 mod schemata;
+pub mod stats;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -20,6 +22,8 @@ use crate::id::ContainerId;
 use crate::spec::IntelRdt;
 use crate::sys::file::read_text;
 use crate::sys::mountinfo;
+
+pub(crate) use change::Before;
 
 /// How long other programs may hold the lock of the file system.
 const BOUND: Duration = Duration::from_secs(10);

@@ -24,12 +24,13 @@ fn text<'a>(lines: impl Iterator<Item = &'a str>) -> String {
 
 /// The first domain in which the file differs from what was to be written, in words.
 pub(super) fn difference(wanted: &[String], file: &str) -> Option<String> {
-    let wanted: BTreeMap<_, _> = wanted.iter().flat_map(|lines| domains(lines)).collect();
     let found: BTreeMap<_, _> = domains(file).collect();
-    wanted.iter().find_map(|(domain @ (resource, number), value)| match found.get(domain) {
-        Some(other) if other == value => None,
-        Some(other) => Some(format!("{resource}:{number} is {other}, not {value}")),
-        None => Some(format!("{resource} has no domain {number}")),
+    wanted_domains(wanted).iter().find_map(|(domain @ (resource, number), value)| {
+        match found.get(domain) {
+            Some(other) if other == value => None,
+            Some(other) => Some(format!("{resource}:{number} is {other}, not {value}")),
+            None => Some(format!("{resource} has no domain {number}")),
+        }
     })
 }
 
@@ -44,6 +45,25 @@ fn domains(text: &str) -> impl Iterator<Item = ((String, String), String)> {
             Some(((resource, plain(number)), plain(value)))
         })
     })
+}
+
+/// The lines that put those shares into force again which the file has and which are about to change.
+///
+/// # Errors
+/// The first domain that the file does not have, in words: the kernel has no share of it.
+pub(super) fn previous(wanted: &[String], file: &str) -> Result<String, String> {
+    let found: BTreeMap<_, _> = domains(file).collect();
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for domain @ (resource, number) in wanted_domains(wanted).keys() {
+        let old = found.get(domain).ok_or_else(|| format!("domain {number} of {resource}"))?;
+        lines.entry(resource.clone()).or_default().push(format!("{number}={old}"));
+    }
+    let lines = lines.iter().map(|(resource, all)| format!("{resource}:{}\n", all.join(";")));
+    Ok(lines.collect())
+}
+
+fn wanted_domains(wanted: &[String]) -> BTreeMap<(String, String), String> {
+    wanted.iter().flat_map(|lines| domains(lines)).collect()
 }
 
 fn plain(number: &str) -> String {
@@ -93,5 +113,14 @@ mod tests {
         assert_eq!(differs(&["L3:0=f\n"]).as_deref(), Some("L3:0 is ff, not f"));
         assert_eq!(differs(&["L3:2=f\n"]).as_deref(), Some("L3 has no domain 2"));
         assert_eq!(differs(&["L2:0=f\n"]).as_deref(), Some("L2 has no domain 0"));
+    }
+
+    #[test]
+    fn what_changes_can_be_put_back() {
+        let file = "    MB:0= 20;1=  70\n    L3:0=00ff;1=7F0\n";
+        let before = |lines: &str| previous(&[lines.to_owned()], file);
+        assert_eq!(before("L3:1=1\n").as_deref(), Ok("L3:1=7f0\n"));
+        assert_eq!(before("L3:1=1;0=3\nMB:0=90\n").as_deref(), Ok("L3:0=ff;1=7f0\nMB:0=20\n"));
+        assert_eq!(before("L2:0=1\n"), Err("domain 0 of L2".to_owned()));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Entry {
     Cgroup(cgroup::Record),
     /// These directories of the resctrl file system are about to be made.
     Resctrl(rdt::Group),
+    /// They are gone again.
+    ResctrlGone,
     /// This process was started and waits for leave to go on.
     Init(Identity),
     /// This process runs a hook, as leader of a process group of its own.

@@ -2,13 +2,23 @@
 
 use super::invalid;
 use crate::error::Result;
-use crate::spec::Linux;
+use crate::spec::{IntelRdt, Linux};
 
 /// Directories of a resctrl file system that are no classes of service.
 const RESERVED: [&str; 5] = [".", "..", "info", "mon_groups", "mon_data"];
 
 pub(super) fn check(linux: &Linux) -> Result<()> {
-    let Some(settings) = &linux.intel_rdt else { return Ok(()) };
+    linux.intel_rdt.as_ref().map_or(Ok(()), settings)
+}
+
+impl IntelRdt {
+    /// Checks the settings as those of a configuration.
+    pub(crate) fn check(&self) -> Result<()> {
+        settings(self)
+    }
+}
+
+fn settings(settings: &IntelRdt) -> Result<()> {
     if let Some(class) = &settings.clos_id
         && class != "/"
         && (class.contains(['/', '\n']) || RESERVED.contains(&class.as_str()))

@@ -4,118 +4,19 @@
 #![allow(clippy::expect_used, reason = "a test fails where it expects in vain")]
 #![allow(clippy::print_stdout, reason = "a test that cannot run says why")]
 
+mod scene;
+mod stats;
+mod update;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use coracle::{Bundle, Container, CreateOptions, Error, ErrorKind, ExecOptions, Runtime};
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use coracle::{Container, ErrorKind, ExecOptions};
+use serde_json::json;
 
-/// A file system, a bundle and a state root.
-struct Scene {
-    directory: PathBuf,
-    id: String,
-    /// Removes the directory at the end; absent in a process that borrows it.
-    _owned: Option<TempDir>,
-}
-
-impl Scene {
-    /// `None` where containers cannot be made, which it says.
-    fn new(name: &str) -> Option<Self> {
-        let missing = if !nix::unistd::geteuid().is_root() {
-            "needs root"
-        } else if !Path::new("/bin/busybox").exists() {
-            "needs /bin/busybox (Debian package busybox-static)"
-        } else {
-            let owned = tempfile::tempdir().expect("a directory");
-            let id = format!("rdt-{name}-{}", std::process::id());
-            let scene = Self { directory: owned.path().to_owned(), id, _owned: Some(owned) };
-            scene.class("");
-            fs::create_dir(scene.path("info")).expect("info");
-            return Some(scene);
-        };
-        println!("skipped: {missing}");
-        None
-    }
-
-    /// A path in the file system.
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join("resctrl").join(name)
-    }
-
-    /// Makes a class of service as the kernel does.
-    fn class(&self, name: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.join("mon_groups")).expect("a class");
-        fs::write(path.join("tasks"), "").expect("tasks");
-        fs::write(path.join("schemata"), "    MB:0= 100;1= 100\n    L3:0=0ff;1=7ff\n")
-            .expect("schemata");
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).expect(name)
-    }
-
-    /// Everything in the file system, sorted.
-    fn whole(&self) -> Vec<String> {
-        fn walk(directory: &Path, root: &Path, found: &mut Vec<String>) {
-            for entry in fs::read_dir(directory).expect("readable").flatten() {
-                let name = entry.path().strip_prefix(root).expect("below").display().to_string();
-                found.push(name);
-                if entry.path().is_dir() {
-                    walk(&entry.path(), root, found);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.path(""), &self.path(""), &mut found);
-        found.sort();
-        found
-    }
-
-    fn runtime(&self) -> Runtime {
-        Runtime::new(self.directory.join("state"))
-    }
-
-    /// Creates a container with these settings, and with more in its configuration.
-    fn create_with(&self, settings: &Value, hooks: &Value) -> Result<Container, Error> {
-        let bin = self.directory.join("rootfs/bin");
-        fs::create_dir_all(&bin).expect("rootfs");
-        fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox");
-        let config = json!({
-            "ociVersion": "1.3.0",
-            "process": {"user": {"uid": 0, "gid": 0}, "args": ["/bin/busybox", "sleep", "60"],
-                        "cwd": "/", "capabilities": {}},
-            "root": {"path": "rootfs"},
-            "hooks": hooks,
-            "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}], "intelRdt": settings}
-        });
-        fs::write(self.directory.join("config.json"), config.to_string()).expect("config");
-        let bundle = Bundle::load(&self.directory)?;
-        let mut options = CreateOptions::default();
-        options.resctrl_imitation = Some(self.path(""));
-        self.runtime().create(&self.id.parse().expect("an id"), &bundle, &options)
-    }
-
-    fn create(&self, settings: &Value) -> Result<Container, Error> {
-        self.create_with(settings, &json!({}))
-    }
-
-    fn delete(&self) {
-        let id = self.id.parse().expect("an id");
-        self.runtime().delete(&id, true).expect("deleted");
-    }
-
-    /// Creating fails with this field and kind, and leaves the file system as it was.
-    fn refused(&self, settings: &Value, field: &str, kind: ErrorKind) {
-        let before = self.whole();
-        let error = self.create(settings).expect_err("refused");
-        assert_eq!((error.field(), error.kind()), (Some(field), kind), "{error}");
-        assert_eq!(self.whole(), before);
-    }
-}
+use scene::Scene;
 
 fn pid(container: &Container) -> String {
     format!("{}\n", container.state().expect("a state").pid)
@@ -289,7 +190,7 @@ const VICTIM: &str = "CORACLE_TEST_VICTIM";
 fn a_create_that_was_killed_is_cleaned_by_force() {
     if let Ok(directory) = std::env::var(VICTIM) {
         let id = std::env::var("CORACLE_TEST_ID").expect("an id");
-        let scene = Scene { directory: PathBuf::from(directory), id, _owned: None };
+        let scene = Scene::borrowed(PathBuf::from(directory), id);
         let settings = json!({"schemata": ["L3:0=3"], "enableMonitoring": true});
         let hooks = json!({"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "60"]}]});
         scene.create_with(&settings, &hooks).expect_err("this process is killed before");
