@@ -9,6 +9,8 @@ mod log;
 #[allow(dead_code, reason = "nothing serves yet")]
 mod oom;
 #[allow(dead_code, reason = "nothing serves yet")]
+mod readiness;
+#[allow(dead_code, reason = "nothing serves yet")]
 mod stats;
 
 use std::env;
