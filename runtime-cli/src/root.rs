@@ -37,11 +37,12 @@ fn given(root: &Path) -> Result<PathBuf, Error> {
     Ok(root)
 }
 
-/// `$XDG_RUNTIME_DIR/coracle` for a user, and for the root of a user namespace that a user made.
+/// `$XDG_RUNTIME_DIR/coracle` for a user, and for the root of a user namespace that a user made:
+/// Podman clears `USER` for some commands and not for others, so that only "root" tells its root.
 fn user_directory() -> Option<PathBuf> {
     let directory = env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty())?;
     let user = !geteuid().is_root()
-        || (env::var_os("USER").is_some_and(|user| user != "root") && in_user_namespace());
+        || (env::var_os("USER").is_none_or(|user| user != "root") && in_user_namespace());
     user.then(|| Path::new(&directory).join("coracle"))
 }
 

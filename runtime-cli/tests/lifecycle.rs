@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use bundle::{Bundle, stderr};
 use serde_json::{Value, json};
@@ -209,6 +209,26 @@ fn the_state_root_may_be_named_by_a_link() {
     assert_eq!(bundle.succeed(&["--root", &link, "list", "-q"]), format!("{id}\n"));
     bundle.succeed(&["--root", &link, "start", id]);
     bundle.succeed(&["--root", &link, "delete", "-f", id]);
+}
+
+/// Podman clears `USER` for `start`, but not for `create`; both must find the same containers.
+#[test]
+fn only_its_real_root_gives_a_user_namespace_the_state_of_the_host() {
+    let Some(bundle) = Bundle::new(WAIT) else { return };
+    bundle.edit(|config| config["root"]["path"] = json!("nowhere"));
+    for (user, own) in [(None, true), (Some("someone"), true), (Some("root"), false)] {
+        let runtime = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", env!("CARGO_BIN_EXE_coracle"), "create", "--bundle"]);
+        command.args([bundle.path(""), bundle.id.clone()]);
+        command.env_clear().env("XDG_RUNTIME_DIR", runtime.path());
+        if let Some(user) = user {
+            command.env("USER", user);
+        }
+        let output = command.output().expect("unshare of util-linux");
+        assert!(stderr(&output).contains("nowhere"), "{output:?}");
+        assert_eq!(runtime.path().join("coracle").is_dir(), own, "USER is {user:?}");
+    }
 }
 
 #[test]
