@@ -181,6 +181,54 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .needs(&[Need::Root, Need::Cgroup]),
+    Case::new(
+        "exec/sub-cgroup-of-controllers",
+        "convention: --cgroup CONTROLLER[,CONTROLLER]:PATH joins there in these hierarchies alone",
+        |t| {
+            let c = t.bundle().without_namespace("cgroup").ops(&["sleep"]).start()?;
+            for dir in leftovers::cgroups(&c.id) {
+                make_below(&dir)?;
+            }
+            let options = ["--cgroup", "pids,memory:below", "--cgroup", "freezer:/"];
+            let report = c.exec_probe(&options, &["report"])?.value("report")?;
+            let mut below = 0;
+            for line in text(&report, "/cgroup")?.lines().filter(|line| line.contains(&c.id)) {
+                let asked = line.split(':').nth(1).is_some_and(|name| {
+                    name.split(',').any(|name| matches!(name, "pids" | "memory"))
+                });
+                ensure(line.ends_with("/below") == asked, line)?;
+                below += usize::from(asked);
+            }
+            ensure(below > 0, text(&report, "/cgroup")?)
+        },
+    )
+    .needs(&[
+        Need::Root,
+        Need::CgroupV1,
+        Need::Controller("pids"),
+        Need::Controller("memory"),
+        Need::Controller("freezer"),
+    ]),
+    Case::new(
+        "exec/sub-cgroup-of-no-controller",
+        "convention: --cgroup of a controller without a hierarchy is an error",
+        |t| {
+            let c = t.bundle().ops(&["sleep"]).start()?;
+            for dir in leftovers::cgroups(&c.id) {
+                make_below(&dir)?;
+            }
+            // Version 2 has one hierarchy for all controllers.
+            let one = if t.host.v2 { "pids:below" } else { "nonsense:below" };
+            c.exec(&["--cgroup", one], &["/probe", "exit=0"])?.fails_with("unknown controller")?;
+            for bad in [&["--cgroup", "pids:a:b"][..], &["--cgroup", "below", "--cgroup", "below"]]
+            {
+                let output = c.exec(bad, &["/probe", "exit=0"])?;
+                output.fails_with("invalid --cgroup argument")?;
+            }
+            Ok(())
+        },
+    )
+    .needs(&[Need::Root, Need::Cgroup]),
     Case::new("exec/sub-cgroup-missing", "--cgroup of one that does not exist is an error", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         for path in ["missing", "../other", "/.."] {

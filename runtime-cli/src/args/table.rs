@@ -247,8 +247,9 @@ const EXEC: Command = Command {
         PRESERVE_FDS,
         Flag::value(
             "cgroup",
-            "PATH",
-            "join this cgroup below the container's; CONTROLLER:PATH is refused",
+            "[CONTROLLER[,CONTROLLER]:]PATH",
+            "join this cgroup below the container's, with cgroup v1 also for single controllers; \
+             may be repeated for others",
         ),
         Flag::switch("ignore-paused", "wait in a paused container instead of refusing"),
         HELP,

@@ -6,7 +6,7 @@ use std::path::Path;
 use coracle::spec::{CapabilitySet, ConsoleSize, Process};
 use coracle::{Error, ExecOptions, ExecProcess, ExitStatus, Signal};
 
-use super::{container, creation, unsupported};
+use super::{container, creation};
 use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
 use crate::foreground::{self, Program};
@@ -36,21 +36,33 @@ fn options(matches: &Matches, terminal: bool, detached: bool) -> Result<ExecOpti
     options.console = creation::console(terminal, detached, matches.path("console-socket"))?;
     options.pid_file = matches.path("pid-file");
     options.pidfd_socket = matches.path("pidfd-socket");
-    options.cgroup = cgroup(&matches.texts("cgroup")?)?;
+    cgroups(&matches.texts("cgroup")?, &mut options)?;
     options.listen_fds = creation::listen_fds();
     options.preserve_fds = creation::preserve_fds(matches, options.listen_fds)?;
     options.ignore_paused = matches.switch("ignore-paused");
     Ok(options)
 }
 
-/// The cgroup to join. runc can also name one for each cgroup v1 controller (`CONTROLLER:PATH`).
-fn cgroup(paths: &[&str]) -> Result<Option<String>, Error> {
-    match paths {
-        [] => Ok(None),
-        [path] if !path.contains(':') => Ok(Some((*path).to_owned())),
-        _ => Err(unsupported("exec --cgroup with one path for each controller")
-            .with_hint("one PATH is joined in every hierarchy")),
+/// The cgroups to join: one `PATH` for all controllers, or `CONTROLLER[,CONTROLLER]:PATH` for some.
+fn cgroups(texts: &[&str], options: &mut ExecOptions) -> Result<(), Usage> {
+    for text in texts {
+        let Some((controllers, path)) = text.split_once(':') else {
+            if texts.len() > 1 {
+                let message =
+                    format!("invalid --cgroup argument: {text} (missing <controller>: prefix)");
+                return Err(Usage::new(message));
+            }
+            options.cgroup = Some((*text).to_owned());
+            return Ok(());
+        };
+        if path.contains(':') {
+            return Err(Usage::new(format!("invalid --cgroup argument: {text}")));
+        }
+        for controller in controllers.split(',') {
+            options.controller_cgroups.insert(controller.to_owned(), path.to_owned());
+        }
     }
+    Ok(())
 }
 
 /// The settings of the process: those recorded with the container, then the process file, then

@@ -21,7 +21,7 @@ mod state;
 mod update;
 mod wait;
 
-use coracle::{Container, ContainerId, Error};
+use coracle::{Container, ContainerId};
 
 use crate::args::table::Verb;
 use crate::args::{Globals, Matches, Usage};
@@ -74,8 +74,4 @@ fn wants_json(matches: &Matches, other: &str) -> Result<bool, Failure> {
         None => Ok(false),
         Some(name) => Err(Usage::new(format!("invalid format option: {name}")).into()),
     }
-}
-
-fn unsupported(what: &str) -> Error {
-    Error::new(coracle::ErrorKind::Unsupported, format!("{what} is not supported yet"))
 }

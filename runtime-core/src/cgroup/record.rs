@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::checked;
 use super::systemd::Unit;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The version of control groups that carries the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +143,33 @@ impl Record {
         Ok(record)
     }
 
+    /// The same for single v1 controllers, by name; the other hierarchies stay.
+    ///
+    /// # Errors
+    /// As [`below`](Self::below); a controller without a v1 hierarchy; two paths in one hierarchy.
+    pub fn below_of(&self, paths: &BTreeMap<String, String>) -> Result<Self> {
+        let mut record = self.clone();
+        for (controller, path) in paths {
+            let known = record.hierarchies.iter_mut().zip(&self.hierarchies);
+            let Some((place, top)) = known.into_iter().find(|(place, _)| place.has(controller))
+            else {
+                let message = format!("unknown controller {controller:?} of the cgroup to join");
+                return Err(Error::new(ErrorKind::Unsupported, message)
+                    .with_hint("only cgroup v1 has hierarchies by controller; leave it out"));
+            };
+            let below = match path.trim_matches('/') {
+                "" => top.path.clone(),
+                path => format!("{}/{}", top.path, checked(path)?),
+            };
+            if place.path != top.path && place.path != below {
+                let message = format!("{:?} are one hierarchy, with one path", top.controllers);
+                return Err(Error::new(ErrorKind::InvalidSpec, message));
+            }
+            place.path = below;
+        }
+        Ok(record)
+    }
+
     pub(super) fn version(&self) -> Version {
         match (self.hierarchies.is_empty(), &self.unified) {
             (true, _) => Version::V2,
@@ -178,6 +205,34 @@ mod tests {
         assert_eq!(below.paths()[""], Path::new("c/x/y"));
         for bad in ["..", "x/../..", "", "/", "a\nb"] {
             assert!(record.below(bad).is_err(), "{bad}");
+        }
+    }
+    #[test]
+    fn single_controllers_have_paths_of_their_own() {
+        let of = |controllers: &str| Place {
+            controllers: controllers.to_owned(),
+            ..place(controllers, "c")
+        };
+        let hierarchies = vec![of("cpu,cpuacct"), of("memory"), of("name=systemd")];
+        let record = Record { hierarchies, unified: Some(place("", "c")), ..Record::default() };
+        let below = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned()));
+            record.below_of(&pairs.collect())
+        };
+        let paths = below(&[("cpu", "/x/y"), ("name=systemd", "z")]).expect("below").paths();
+        for (name, path) in [("cpuacct", "cpu,cpuacct/c/x/y"), ("memory", "memory/c"), ("", "c")] {
+            assert_eq!(paths[name], Path::new(path), "{name}");
+        }
+        assert_eq!(paths["name=systemd"], Path::new("name=systemd/c/z"));
+        assert_eq!(below(&[("memory", "/")]).expect("the top").paths(), record.paths());
+        assert!(below(&[("cpu", "x"), ("cpuacct", "x")]).is_ok());
+        for bad in [
+            &[("cpu", "x"), ("cpuacct", "y")][..],
+            &[("pids", "x")],
+            &[("", "x")],
+            &[("cpu", "..")],
+        ] {
+            assert!(below(bad).is_err(), "{bad:?}");
         }
     }
 }

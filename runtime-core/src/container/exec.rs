@@ -209,7 +209,7 @@ impl Container {
         let mut console = Console::connect(&options.console, plan.terminal)?;
         launch::check_kept(plan.keep_fds)?;
         let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
-        let place = self.place(options.cgroup.as_deref())?;
+        let place = self.place(options)?;
         let mut started = self.join((&plan, &options.stdio), &mut console, (filter, place))?;
         started.0.as_ref().map_or(Ok(()), |process| announcement.make(process))?;
         let process = started.0.take().ok_or_else(|| self.not_running())?;
@@ -217,24 +217,33 @@ impl Container {
     }
 
     /// The cgroup to join.
-    fn place(&self, below: Option<&str>) -> Result<Place> {
+    fn place(&self, options: &ExecOptions) -> Result<Place> {
         let record = &self.record()?.cgroup;
-        let Some(path) = below else {
+        let (all, single) = (options.cgroup.as_deref(), &options.controller_cgroups);
+        if all.is_none() && single.is_empty() {
             let cgroup = if record.is_empty() { None } else { Some(self.cgroup()?) };
             return Ok(Place { cgroup, exact: false });
-        };
+        }
         if record.is_empty() {
             let message = "the container has no cgroup of its own, so there is none below it";
             return Err(Error::new(ErrorKind::WrongStatus, message));
         }
-        let top = path.chars().all(|character| character == '/');
-        let record = if top { record.clone() } else { record.below(path)? };
+        let record = match all {
+            Some(_) if !single.is_empty() => {
+                let message = "one cgroup to join for all controllers, and others for some";
+                return Err(Error::new(ErrorKind::InvalidSpec, message));
+            }
+            Some(path) if path.chars().all(|character| character == '/') => record.clone(),
+            Some(path) => record.below(path)?,
+            None => record.below_of(single)?,
+        };
         if let Some(missing) = record.paths().into_values().find(|path| !path.is_dir()) {
             return Err(Error::system("find the cgroup to join", libc::ENOENT)
                 .with_path(missing)
                 .with_hint("a process joins a cgroup that exists; the container can make it"));
         }
-        Ok(Place { cgroup: Some(cgroup::open(record)?), exact: true })
+        // Only of the v2 hierarchy can the container have moved on, where no single controller has a path.
+        Ok(Place { cgroup: Some(cgroup::open(record)?), exact: all.is_some() })
     }
 
     fn join(

@@ -1,5 +1,6 @@
 //! What the caller chooses besides the configuration.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ pub struct ExecOptions {
     /// The cgroup that it joins, which exists below the container's: `a/b`; `/` is the container's own,
     /// also where its processes have moved below it. `None`: where the init process is.
     pub cgroup: Option<String>,
+    /// The same for single cgroup v1 controllers: a path for each, such as `a/b` for `memory`. In the other
+    /// hierarchies the process joins the container's own cgroup. Not beside `cgroup`.
+    pub controller_cgroups: BTreeMap<String, String>,
     /// As in [`CreateOptions`].
     pub preserve_fds: u32,
     /// As in [`CreateOptions`].
