@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Cgroup,
     /// The runtime makes the cgroups itself, and not through systemd.
     Cgroupfs,
+    /// systemd makes the cgroups.
+    Systemd,
     /// The controller of this name, usable by this user.
     Controller(&'static str),
     /// A pure version 2 hierarchy.
@@ -72,6 +74,8 @@ pub(crate) enum Need {
     NoSelinux,
     /// The runtime has this command, which the specification does not ask for.
     Command(&'static str),
+    /// The runtime has this option before the command, which the specification does not ask for.
+    GlobalOption(&'static str),
     /// Pairs of network devices can be made.
     NetworkDevices,
     /// The runtime says that it has this newer feature: the pointer to an object with `enabled` in its features.
@@ -114,6 +118,7 @@ impl Need {
             Self::Root => (host.root, "needs root".to_owned()),
             Self::Cgroup => (host.cgroup_writable, "needs a writable cgroup".to_owned()),
             Self::Cgroupfs => (host.systemd.is_none(), "needs the cgroupfs driver".to_owned()),
+            Self::Systemd => (host.systemd.is_some(), "needs the systemd driver".to_owned()),
             Self::Controller(name) => {
                 (host.has_controller(name), format!("needs the cgroup controller {name}"))
             }
@@ -152,19 +157,30 @@ impl Need {
             Self::NoAppArmor => (!host::apparmor(), "AppArmor is on".to_owned()),
             Self::Selinux => (host.root && host::selinux(), "needs SELinux".to_owned()),
             Self::NoSelinux => (!host::selinux(), "SELinux is on".to_owned()),
-            Self::Command(name) => {
-                (offers.has_command(name), format!("the runtime has no command {name}"))
-            }
             Self::NetworkDevices => {
                 (Network::is_possible(), "needs network devices of the kind veth".to_owned())
             }
-            Self::Feature(pointer) => {
-                (offers.has_feature(pointer), format!("the runtime does not offer {pointer}"))
-            }
-            Self::SeccompAction(name) => {
-                (offers.has_seccomp_action(name), format!("the runtime does not offer {name}"))
+            Self::Command(_)
+            | Self::GlobalOption(_)
+            | Self::Feature(_)
+            | Self::SeccompAction(_) => {
+                return self.not_offered(offers);
             }
         };
         (!there).then_some(reason)
+    }
+
+    /// Of what is the runtime's: why this case cannot run with it.
+    fn not_offered(self, offers: &Offers) -> Option<String> {
+        let (there, what) = match self {
+            Self::Command(name) => (offers.has_command(name), format!("has no command {name}")),
+            Self::GlobalOption(name) => (offers.has_option(name), format!("has no option {name}")),
+            Self::Feature(place) => (offers.has_feature(place), format!("does not offer {place}")),
+            Self::SeccompAction(name) => {
+                (offers.has_seccomp_action(name), format!("does not offer {name}"))
+            }
+            _ => return None,
+        };
+        (!there).then(|| format!("the runtime {what}"))
     }
 }

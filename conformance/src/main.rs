@@ -24,6 +24,7 @@ mod results;
 mod runner;
 mod table;
 mod trial;
+mod unit;
 mod value;
 mod worker;
 

@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &["update", "events", "checkpoint"];
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
     commands: Vec<&'static str>,
+    help: String,
     features: Option<Value>,
 }
 
@@ -26,7 +27,15 @@ impl Offers {
         let features = quiet(runtime, &["features"])
             .filter(|output| output.status.success())
             .and_then(|output| serde_json::from_slice(&output.stdout).ok());
-        Self { commands, features }
+        let help = quiet(runtime, &["--help"]).map(|output| output.stdout).unwrap_or_default();
+        let help = String::from_utf8_lossy(&help).into_owned();
+        Self { commands, help, features }
+    }
+
+    /// Whether `--help` names this option.
+    pub(crate) fn has_option(&self, name: &str) -> bool {
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        self.help.split(|c| !letter(c)).any(|word| word == name)
     }
 
     /// Whether there is a command of this name.
@@ -62,19 +71,27 @@ mod tests {
     #[test]
     fn a_program_that_refuses_everything_offers_no_command() {
         let offers = Offers::of(Path::new("/bin/false"));
-        assert!(!offers.has_command("update"));
+        assert!(!offers.has_command("update") && !offers.has_option("--root"));
         assert!(offers.has_seccomp_action("SCMP_ACT_NOTIFY"), "nothing is said against it");
+    }
+
+    #[test]
+    fn an_option_is_a_whole_word_of_the_help() {
+        let help = "  --root value  where\n  --systemd-cgroup, -s\n".to_owned();
+        let offers = Offers { help, ..Offers::default() };
+        assert!(offers.has_option("--root") && offers.has_option("--systemd-cgroup"));
+        assert!(!offers.has_option("--systemd") && !offers.has_option("root"));
     }
 
     #[test]
     fn a_features_document_is_believed() {
         let features = serde_json::json!({"linux": {"seccomp": {"actions": ["SCMP_ACT_ALLOW"]}}});
-        let offers = Offers { commands: Vec::new(), features: Some(features) };
+        let offers = Offers { features: Some(features), ..Offers::default() };
         assert!(offers.has_seccomp_action("SCMP_ACT_ALLOW"));
         assert!(!offers.has_seccomp_action("SCMP_ACT_NOTIFY"));
         assert!(!offers.has_feature("/linux/netDevices"));
         let features = serde_json::json!({"linux": {"netDevices": {"enabled": true}}});
-        let offers = Offers { commands: Vec::new(), features: Some(features) };
+        let offers = Offers { features: Some(features), ..Offers::default() };
         assert!(offers.has_feature("/linux/netDevices"));
     }
 }

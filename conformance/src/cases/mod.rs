@@ -58,6 +58,9 @@ mod seccomp_notify;
 mod seccomp_profile;
 mod signals;
 mod sysctl;
+mod systemd_life;
+mod systemd_names;
+mod systemd_properties;
 mod updates;
 
 use crate::case::Case;
@@ -111,6 +114,9 @@ const GROUPS: &[&[Case]] = &[
     cpu::CASES,
     block_io::CASES,
     controllers::CASES,
+    systemd_names::CASES,
+    systemd_properties::CASES,
+    systemd_life::CASES,
     config::CASES,
     concurrency::CASES,
     reliability::CASES,

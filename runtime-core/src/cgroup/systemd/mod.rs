@@ -180,7 +180,11 @@ impl Scope {
                 Err(Refusal::Answered { name, .. })
                     if name.ends_with(".UnitExists") && Instant::now() < deadline =>
                 {
-                    // A unit of that name that is just ending.
+                    // A unit of that name that is just ending. One that has failed stays until it is
+                    // told to go, of which a unit in any other state takes no notice.
+                    let mut body = Writer::default();
+                    body.text(&self.unit.name);
+                    let _forgotten = bus.call(&manager("ResetFailedUnit", "s", body));
                     sleep(PAUSE);
                 }
                 Err(refusal) => {

@@ -53,7 +53,7 @@ impl Unit {
                 return Err(refused(asked, "does not end in the name of a slice"));
             }
             (true, _) => name.to_owned(),
-            (false, "") => format!("{}.scope", escaped(name)),
+            // Without a prefix as well: other runtimes name it so, and engines look for it there.
             (false, prefix) => format!("{}-{}.scope", escaped(prefix), escaped(name)),
         };
         if name.len() > 255 {
@@ -136,7 +136,7 @@ mod tests {
             "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice/cri-containerd-x.scope"
         );
         assert_eq!(unit("").expect("valid").name, "coracle-c\\x2b1.scope");
-        assert_eq!(unit("::x").expect("valid").directory(), "system.slice/x.scope");
+        assert_eq!(unit("::x").expect("valid").directory(), "system.slice/-x.scope");
         assert_eq!(unit("-:p:x").expect("valid").directory(), "p-x.scope");
         let slice = unit("machine.slice:libpod:machine-pod.slice").expect("valid");
         assert_eq!(slice.directory(), "machine.slice/machine-pod.slice");
