@@ -36,6 +36,7 @@
 pub mod cgroup;
 mod console;
 mod container;
+mod criu;
 pub mod error;
 pub mod features;
 mod hooks;
@@ -55,9 +56,11 @@ mod sys;
 
 pub use cgroup::{OomWatch, stats};
 pub use container::{
-    Bundle, CgroupDriver, ConsoleTarget, Container, CreateOptions, ExecOptions, ExecProcess,
-    ExitStatus, KillTarget, Listed, Runtime, Signal, State, Status, Stdio, UpdateOptions,
+    Bundle, CgroupDriver, CheckpointOptions, ConsoleTarget, Container, CreateOptions, ExecOptions,
+    ExecProcess, ExitStatus, KillTarget, Listed, RestoreOptions, Runtime, Signal, State, Status,
+    Stdio, UpdateOptions,
 };
+pub use criu::{CgroupsMode, CriuOptions, NetworkLock, PageServer};
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;
 pub use id::ContainerId;

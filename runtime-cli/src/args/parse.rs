@@ -219,13 +219,9 @@ fn parse_help(parser: &mut lexopt::Parser) -> Result<Request, Usage> {
 
 fn find(name: &str) -> Result<&'static Command, Usage> {
     table::find(name).ok_or_else(|| {
-        let message = if table::MISSING.contains(&name) {
-            format!("the command {name:?} is not supported yet")
-        } else {
-            format!("unknown command {name:?}")
-        };
         // runc's status for a command that does not exist.
-        Usage { status: 3, ..Usage::new(message).see_help_of(None) }
+        let usage = Usage::new(format!("unknown command {name:?}"));
+        Usage { status: 3, ..usage.see_help_of(None) }
     })
 }
 

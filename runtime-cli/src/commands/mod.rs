@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod checkpoint;
 mod completion;
 mod create;
 mod creation;
@@ -13,6 +14,7 @@ mod list;
 mod manual;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -33,6 +35,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
     let done = match matches.command.verb {
         Verb::Run => return run::run(globals, matches),
         Verb::Exec => return exec::run(globals, matches),
+        Verb::Restore => return restore::run(globals, matches),
         Verb::Create => create::run(globals, matches),
         Verb::Start => start::run(globals, matches),
         Verb::State => state::run(globals, matches),
@@ -48,6 +51,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Features => features::run(),
         Verb::Explain => explain::run(globals, matches),
         Verb::Wait => wait::run(globals, matches),
+        Verb::Checkpoint => checkpoint::run(globals, matches),
         Verb::Completion => completion::run(matches),
         Verb::Manual => manual::run(matches),
     };

@@ -35,7 +35,7 @@ pub(super) fn read() -> Result<Vec<Mounted>> {
 }
 
 fn hierarchies(mounts: Vec<mountinfo::Mount>) -> Vec<Mounted> {
-    let hierarchy = |mountinfo::Mount { root, point, kind, options }| {
+    let hierarchy = |mountinfo::Mount { root, point, kind, options, .. }| {
         let version_2 = kind == "cgroup2";
         (version_2 || kind == "cgroup").then_some(Mounted { root, point, version_2, options })
     };

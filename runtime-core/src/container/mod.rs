@@ -2,7 +2,9 @@
 
 mod announcement;
 mod bundle;
+mod checkpoint;
 mod create;
+mod creation;
 mod delete;
 mod exec;
 mod kill;
@@ -13,6 +15,7 @@ mod notify;
 mod oci;
 mod options;
 mod pause;
+mod restore;
 mod runtime;
 mod signal;
 mod start;
@@ -24,10 +27,12 @@ mod wait;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use bundle::Bundle;
+pub use checkpoint::CheckpointOptions;
 pub use exec::ExecProcess;
 pub use kill::KillTarget;
 pub use list::Listed;
 pub use options::{CgroupDriver, ConsoleTarget, CreateOptions, ExecOptions, Stdio, UpdateOptions};
+pub use restore::RestoreOptions;
 pub use runtime::Runtime;
 pub use signal::Signal;
 pub use status::{State, Status};

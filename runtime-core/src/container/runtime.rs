@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::list::{self, Listed};
-use super::{Bundle, Container, CreateOptions, create, delete, load};
+use super::{Bundle, Container, CreateOptions, RestoreOptions, create, delete, load, restore};
 use crate::error::Result;
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -48,6 +48,22 @@ impl Runtime {
         options: &CreateOptions,
     ) -> Result<Container> {
         create::create(self, id, bundle, options)
+    }
+
+    /// Makes a running container of the images of a [checkpoint](Container::checkpoint) with criu. Its file
+    /// system is the bundle's, with the content that it had then; mounts of the host, joined namespaces,
+    /// limits and hooks are those of the bundle's configuration. Prestart and createRuntime hooks run.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`]; what criu cannot do, with the failing lines of its log. Nothing is left
+    /// behind then.
+    pub fn restore(
+        &self,
+        id: &ContainerId,
+        bundle: &Bundle,
+        options: &RestoreOptions,
+    ) -> Result<Container> {
+        restore::restore(self, id, bundle, options)
     }
 
     /// Finds a container again.

@@ -41,7 +41,7 @@ pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
 pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use namespaces::flag as namespace_flag;
-pub(crate) use notify::SOCKET as NOTIFY_SOCKET;
+pub(crate) use notify::{DIRECTORY as NOTIFY_DIRECTORY, SOCKET as NOTIFY_SOCKET};
 pub(crate) use origin::Origin;
 pub(crate) use trees::MountIds;
 

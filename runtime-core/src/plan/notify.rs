@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::spec::Mount;
 
 /// Where the directory is in the container.
-const DIRECTORY: &str = "/run/notify";
+pub(crate) const DIRECTORY: &str = "/run/notify";
 /// The name of the socket in it.
 pub(crate) const SOCKET: &str = "notify.sock";
 

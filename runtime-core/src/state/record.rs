@@ -45,6 +45,9 @@ pub(crate) struct Record {
     pub(crate) resctrl: Option<rdt::Group>,
     /// The `CLONE_NEW*` kinds of the namespaces that differ from the caller's.
     pub(crate) namespaces: u64,
+    /// Those of them that it has joined and shares with others.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) joined: u64,
     /// Whether it lives below a root of its own in a mount namespace of others.
     #[serde(default)]
     pub(crate) shares_mounts: bool,
@@ -92,9 +95,14 @@ impl Record {
         serde_json::from_slice(bytes).map_err(broken)
     }
 
+    /// Whether it is in a namespace of this kind (`CLONE_NEW*`) that is not the caller's.
+    pub(crate) fn has(&self, kind: libc::c_int) -> bool {
+        self.namespaces & u64::from(kind.cast_unsigned()) != 0
+    }
+
     /// Whether the end of its init process is the end of all its processes.
     pub(crate) fn has_pid_namespace(&self) -> bool {
-        self.namespaces & u64::from(libc::CLONE_NEWPID.cast_unsigned()) != 0
+        self.has(libc::CLONE_NEWPID)
     }
 
     /// What hooks read of the container in this status.
@@ -110,6 +118,11 @@ impl Record {
         serde_json::to_vec(self)
             .map_err(|error| Error::new(ErrorKind::System, format!("encode the state: {error}")))
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(kinds: &u64) -> bool {
+    *kinds == 0
 }
 
 /// The part of a record that every version has.

@@ -120,6 +120,58 @@ pub(crate) fn keep_to_itself(command: &mut Command) {
     unsafe { command.pre_exec(reset) };
 }
 
+/// Lets a program inherit these descriptors after all; for a command to which [`keep_to_itself`] was
+/// applied.
+pub(crate) fn inherit(command: &mut Command, fds: Vec<RawFd>) {
+    let keep = move || {
+        for fd in &fds {
+            // SAFETY: the call takes numbers only.
+            let done = unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) };
+            check(done.into())?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and execve the closure makes system calls and allocates nothing.
+    unsafe { command.pre_exec(keep) };
+}
+
+/// Gives a program mounts of its own: the caller's, of which later changes still arrive, while its own do
+/// not leave. In them the directory is a mount point.
+pub(crate) fn mount_apart(command: &mut Command, directory: CString) {
+    let mount = move |source: *const libc::c_char, target: *const libc::c_char, flags| {
+        let none = std::ptr::null();
+        // SAFETY: both paths are strings that outlive the call; the other pointers may be null.
+        check(unsafe { libc::mount(source, target, none, flags, none.cast()) }.into())
+    };
+    let apart = move || {
+        // SAFETY: the call takes a number; the process has one thread.
+        check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
+        mount(std::ptr::null(), c"/".as_ptr(), libc::MS_REC | libc::MS_SLAVE)?;
+        let path = directory.as_ptr();
+        mount(path, path, libc::MS_BIND | libc::MS_REC).map(drop)
+    };
+    // SAFETY: between fork and execve the closure makes three system calls and allocates nothing.
+    unsafe { command.pre_exec(apart) };
+}
+
+/// Gives a program a session keyring of its own with this name; without support for keys nothing
+/// happens.
+pub(crate) fn join_keyring(command: &mut Command, name: CString) {
+    let join = move || {
+        const JOIN_SESSION_KEYRING: libc::c_int = 1;
+        // SAFETY: the name is a string that outlives the call.
+        let key = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
+        match check(key) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
+                Ok(())
+            }
+            joined => joined.map(drop),
+        }
+    };
+    // SAFETY: between fork and execve the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(join) };
+}
+
 /// Makes a program wait before its execve: it writes its pid (four bytes) and goes on when a byte has
 /// come. It ends when the other end, of which `ours` is the number, is closed.
 pub(crate) fn await_leave(command: &mut Command, theirs: UnixStream, ours: RawFd) {

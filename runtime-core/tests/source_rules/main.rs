@@ -33,7 +33,7 @@ const LEVELS: [&[&str]; 10] = [
     &["plan"],
     &["cgroup", "seccomp", "idmap", "console", "hooks", "netdev", "rdt"],
     &["state"],
-    &["launch"],
+    &["launch", "criu"],
     &["container"],
     &["features"],
 ];
