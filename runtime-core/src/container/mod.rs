@@ -87,6 +87,16 @@ impl Container {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
+    /// The pid of the init process in the pid namespace of who created it, also after its end; `None`
+    /// while the container is being created.
+    #[must_use]
+    pub fn init_pid(&self) -> Option<i32> {
+        match &self.known {
+            Known::Created(record) => Some(record.init.pid),
+            Known::Creating { .. } => None,
+        }
+    }
+
     /// The master of the container's terminal, if it was created with [`ConsoleTarget::Keep`] and was
     /// not taken before.
     pub fn take_console(&mut self) -> Option<OwnedFd> {

@@ -26,6 +26,17 @@ impl Container {
         Ok(self.running_record()?.resctrl.as_ref().map(Group::stats))
     }
 
+    /// The statistics of its cgroup as they are, whether the init process lives or not: until the
+    /// container is deleted they tell what it has used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongStatus`](crate::ErrorKind::WrongStatus) when it has no cgroup or is being created;
+    /// a file that cannot be read, or is gone.
+    pub fn stats_at_end(&self) -> Result<Stats> {
+        self.with_cgroup()?;
+        self.cgroup()?.stats()
+    }
+
     /// A watch for its out-of-memory kills, a descriptor to poll. It outlives this handle.
     ///
     /// # Errors
@@ -36,11 +47,14 @@ impl Container {
     }
 
     fn accountable(&self) -> Result<()> {
-        let record = self.record()?;
         match self.status()? {
-            Status::Created | Status::Running | Status::Paused => {}
-            _ => return Err(self.not_running()),
+            Status::Created | Status::Running | Status::Paused => self.with_cgroup(),
+            _ => Err(self.not_running()),
         }
+    }
+
+    fn with_cgroup(&self) -> Result<()> {
+        let record = self.record()?;
         if record.cgroup.is_empty() {
             return Err(self.wrong_status("a container without a cgroup has no statistics"));
         }

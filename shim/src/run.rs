@@ -1,0 +1,151 @@
+//! The process that serves: its set-up, its loop, its end.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use ::log::LevelFilter;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixListener;
+use tokio::runtime::Builder;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::children;
+use crate::log::{self as lines, Origin};
+use crate::server;
+use crate::shim::{Settings, Shim};
+use crate::sys;
+
+/// What the process was made with.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Namespace, names, options.
+    pub(crate) settings: Settings,
+    /// The bound socket.
+    pub(crate) listener: StdListener,
+    /// Its path, removed at the end.
+    pub(crate) socket: PathBuf,
+    /// The bundle of the first container, which has the log.
+    pub(crate) bundle: PathBuf,
+    /// How much is logged.
+    pub(crate) level: LevelFilter,
+}
+
+/// Serves until there is nothing more to do.
+pub(crate) fn run(server: Server) {
+    let origin =
+        Origin { namespace: server.settings.namespace.clone(), id: server.settings.id.clone() };
+    let logged = lines::begin(&server.bundle.join("log"), &origin, server.level);
+    if let Err(error) = detach() {
+        ::log::error!("leave the caller: {error}");
+        return;
+    }
+    if let Err(error) = logged {
+        ::log::debug!("open the log: {error}");
+    }
+    let socket = server.socket.clone();
+    let identity = identity(&socket);
+    if let Err(error) = serve(server) {
+        ::log::error!("serve: {error}");
+    }
+    // Somebody may have taken its place since.
+    if identity.is_some() && identity == self::identity(&socket) {
+        let _gone = fs::remove_file(&socket);
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Leaves session, directory and standard streams of the caller, and becomes the parent of orphans.
+fn detach() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    if std::env::var_os("SCHED_CORE").is_some_and(|value| !value.is_empty()) {
+        sys::own_cores()?;
+    }
+    set_child_subreaper(true)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(null.as_fd())?;
+    nix::unistd::dup2_stdout(null.as_fd())?;
+    nix::unistd::dup2_stderr(null.as_fd())?;
+    std::env::set_current_dir("/")
+}
+
+fn serve(server: Server) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        server.listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(server.listener)?;
+        let shim = Rc::new(Shim::new(server.settings));
+        let signals = Signals::new()?;
+        spawn_local(server::serve(listener, Rc::clone(&shim)));
+        spawn_local(Rc::clone(&shim.events).send_all());
+        spawn_local(heed(signals, Rc::clone(&shim)));
+        shim.done().await;
+        Ok(())
+    })
+}
+
+/// Signals as a descriptor.
+#[derive(Debug)]
+struct Signals(AsyncFd<SignalFd>);
+
+impl Signals {
+    /// Blocks the signals and opens the descriptor. Threads inherit the mask; what is executed does not,
+    /// because the library and the standard library set their own.
+    fn new() -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let descriptor = SignalFd::with_flags(&mask, flags)?;
+        Ok(Self(AsyncFd::register_with_interest(descriptor, Interest::READABLE)?))
+    }
+
+    async fn next(&mut self) -> io::Result<Option<Signal>> {
+        let mut ready = self.0.readable().await?;
+        let read = ready.get_inner().read_signal()?;
+        if read.is_none() {
+            ready.clear_ready();
+        }
+        Ok(read.and_then(|told| Signal::try_from(i32::try_from(told.ssi_signo).ok()?).ok()))
+    }
+}
+
+/// Acts on signals, and reaps strangers.
+async fn heed(mut signals: Signals, shim: Rc<Shim>) {
+    loop {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = shim.sweep.notified() => Ok(Some(Signal::SIGCHLD)),
+        };
+        match signal {
+            Ok(Some(Signal::SIGCHLD)) => {
+                children::reap_strangers();
+            }
+            Ok(Some(Signal::SIGUSR1)) => ::log::info!("state: {}", shim.describe()),
+            Ok(Some(signal)) if shim.is_empty() => {
+                ::log::info!("{signal}: nothing is left to do");
+                shim.leave();
+            }
+            Ok(Some(signal)) => ::log::warn!("{signal}: there are tasks, so the shim stays"),
+            Ok(None) => {}
+            Err(error) => {
+                ::log::error!("read a signal: {error}");
+                return;
+            }
+        }
+    }
+}

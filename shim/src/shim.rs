@@ -1,0 +1,227 @@
+//! The state of the server: its tasks, its queue of events, and when it may go.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use containerd_shim_protos::api::{ConnectRequest, ConnectResponse, Empty, ShutdownRequest};
+use coracle::Runtime;
+use tokio::sync::Notify;
+use tokio::time;
+
+use crate::events::Events;
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::task::Task;
+
+/// How long a server without tasks stays, for a client that never says that it is done.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// How long the last events may take.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+/// What the server was started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// Containerd's namespace.
+    pub(crate) namespace: String,
+    /// The first container of the group.
+    pub(crate) id: String,
+    /// Containerd's ttrpc socket.
+    pub(crate) events_address: String,
+    /// The options of the start; those of a request come before them.
+    pub(crate) options: Options,
+}
+
+/// A task, or the place of one that is being created.
+#[derive(Clone, Debug)]
+enum Place {
+    Reserved,
+    Taken(Rc<Task>),
+}
+
+/// The server's state. There is one, and only the loop has it.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    /// What it was started with.
+    pub(crate) settings: Settings,
+    /// The queue of events.
+    pub(crate) events: Rc<Events>,
+    /// Asked for after something may have made strangers reapable.
+    pub(crate) sweep: Notify,
+    tasks: RefCell<BTreeMap<String, Place>>,
+    runtimes: RefCell<BTreeMap<PathBuf, Runtime>>,
+    calls: Cell<usize>,
+    /// Counts what resets the time after which an idle server goes.
+    turns: Cell<u64>,
+    leaving: Cell<bool>,
+    left: Notify,
+}
+
+/// A call that is being answered.
+#[derive(Debug)]
+pub(crate) struct Busy<'a>(&'a Shim);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.calls.set(self.0.calls.get().saturating_sub(1));
+        self.0.turns.set(self.0.turns.get().wrapping_add(1));
+        if self.0.leaving.get() {
+            self.0.left.notify_one();
+        }
+    }
+}
+
+/// The place of a task that is being created; it is free again when this goes.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    shim: &'a Shim,
+    id: String,
+}
+
+impl Reservation<'_> {
+    /// Puts the task there.
+    pub(crate) fn fill(self, task: Rc<Task>) {
+        self.shim.tasks.borrow_mut().insert(self.id.clone(), Place::Taken(task));
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let mut tasks = self.shim.tasks.borrow_mut();
+        if let Some(Place::Reserved) = tasks.get(&self.id) {
+            tasks.remove(&self.id);
+        }
+    }
+}
+
+impl Shim {
+    /// Without tasks.
+    pub(crate) fn new(settings: Settings) -> Self {
+        let events = Rc::new(Events::new(&settings.namespace, &settings.events_address));
+        Self {
+            settings,
+            events,
+            sweep: Notify::new(),
+            tasks: RefCell::default(),
+            runtimes: RefCell::default(),
+            calls: Cell::new(0),
+            turns: Cell::new(0),
+            leaving: Cell::new(false),
+            left: Notify::new(),
+        }
+    }
+
+    /// Counts a call until the returned value goes.
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        self.calls.set(self.calls.get() + 1);
+        Busy(self)
+    }
+
+    /// Keeps a place for a task.
+    ///
+    /// # Errors
+    /// There is one of that id.
+    pub(crate) fn reserve(&self, id: &str) -> Result<Reservation<'_>, Failure> {
+        let mut tasks = self.tasks.borrow_mut();
+        if tasks.contains_key(id) {
+            let message = format!("task {id} already exists");
+            return Err(Failure::new(containerd_shim_protos::ttrpc::Code::ALREADY_EXISTS, message));
+        }
+        tasks.insert(id.to_owned(), Place::Reserved);
+        Ok(Reservation { shim: self, id: id.to_owned() })
+    }
+
+    /// The task of this id.
+    ///
+    /// # Errors
+    /// There is none, or it is still being created.
+    pub(crate) fn task(&self, id: &str) -> Result<Rc<Task>, Failure> {
+        match self.tasks.borrow().get(id) {
+            Some(Place::Taken(task)) => Ok(Rc::clone(task)),
+            Some(Place::Reserved) | None => {
+                Err(Failure::not_found(format!("task {id} not found")))
+            }
+        }
+    }
+
+    /// Forgets a task.
+    pub(crate) fn forget(&self, id: &str) {
+        self.tasks.borrow_mut().remove(id);
+    }
+
+    /// Whether there is no task, and none in the making.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.borrow().is_empty()
+    }
+
+    /// What a person who looks for a fault wants to know, as JSON.
+    pub(crate) fn describe(&self) -> serde_json::Value {
+        let tasks = self.tasks.borrow();
+        let tasks: Vec<_> = tasks
+            .iter()
+            .map(|(id, place)| match place {
+                Place::Reserved => serde_json::json!({ "id": id, "init": { "phase": "creating" } }),
+                Place::Taken(task) => task.describe_state(),
+            })
+            .collect();
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "namespace": self.settings.namespace,
+            "calls": self.calls.get(),
+            "eventsWaiting": self.events.waiting(),
+            "tasks": tasks,
+        })
+    }
+
+    /// The runtime of a state root; one for each root, so that they share the init program.
+    pub(crate) fn runtime(&self, root: PathBuf) -> Runtime {
+        let mut runtimes = self.runtimes.borrow_mut();
+        let new = || Runtime::new(root.clone());
+        runtimes.entry(root.clone()).or_insert_with(new).clone()
+    }
+
+    /// Connect: who serves, and the init of a task, if there is one.
+    pub(crate) fn connect(&self, request: &ConnectRequest) -> ConnectResponse {
+        let task = self.task(&request.id).map_or(0, |task| task.init_pid());
+        ConnectResponse {
+            shim_pid: std::process::id(),
+            task_pid: task,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..ConnectResponse::default()
+        }
+    }
+
+    /// Shutdown: the server goes once this was answered, unless it has tasks.
+    pub(crate) fn shutdown(&self, _request: &ShutdownRequest) -> Empty {
+        if self.is_empty() {
+            self.leave();
+        }
+        Empty::new()
+    }
+
+    /// Makes [`Shim::done`] return.
+    pub(crate) fn leave(&self) {
+        self.leaving.set(true);
+        self.left.notify_one();
+    }
+
+    /// Returns when the server may go: it was asked to and has answered, or was idle for long enough.
+    pub(crate) async fn done(&self) {
+        loop {
+            let turns = self.turns.get();
+            let idle = time::timeout(IDLE, self.left.notified()).await.is_err();
+            let free = self.is_empty() && self.calls.get() == 0;
+            if free && (self.leaving.get() || (idle && turns == self.turns.get())) {
+                break;
+            }
+            if !self.is_empty() {
+                self.leaving.set(false);
+            }
+        }
+        self.events.flush(LAST_EVENTS).await;
+    }
+}
