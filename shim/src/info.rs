@@ -13,8 +13,7 @@ use crate::message::encode;
 const RUNTIME: &str = "io.containerd.coracle.v2";
 
 /// The type of the features document.
-const FEATURES: &str =
-    "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
+const FEATURES: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 
 /// The message. The options on standard input change nothing about it, so they are not read.
 ///

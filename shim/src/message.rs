@@ -13,7 +13,8 @@ use crate::failure::Failure;
 /// # Errors
 /// Bytes that are none.
 pub(crate) fn read<M: Message>(bytes: &[u8]) -> Result<M, Failure> {
-    M::parse_from_bytes(bytes).map_err(|error| Failure::invalid(format!("read {}: {error}", M::NAME)))
+    M::parse_from_bytes(bytes)
+        .map_err(|error| Failure::invalid(format!("read {}: {error}", M::NAME)))
 }
 
 /// Encodes a message.

@@ -78,8 +78,9 @@ impl Options {
 
     /// `runtimeoptions.v1.Options`: 1 = type of the options, 2 = path of a file, 3 = its content.
     fn of_file(bytes: &[u8]) -> Result<Option<Self>, Failure> {
-        let (path, body) = file_fields(bytes)
-            .map_err(|error| Failure::invalid(format!("read runtimeoptions.v1.Options: {error}")))?;
+        let (path, body) = file_fields(bytes).map_err(|error| {
+            Failure::invalid(format!("read runtimeoptions.v1.Options: {error}"))
+        })?;
         if !body.is_empty() {
             let body = std::str::from_utf8(&body)
                 .map_err(|error| Failure::invalid(format!("the options are no text: {error}")))?;
@@ -171,7 +172,8 @@ impl Options {
     /// The recorded options of a bundle; the usual ones without a record.
     pub(crate) fn recorded(bundle: &Path) -> Self {
         let record = fs::read(bundle.join(RECORD)).ok();
-        let record = record.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        let record =
+            record.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
         let root = record.as_ref().and_then(|record| record.get("root")?.as_str());
         Self { root: root.unwrap_or_default().to_owned(), ..Self::default() }
     }
@@ -286,7 +288,8 @@ mod tests {
             value: message.write_to_bytes().expect("bytes"),
             ..Any::default()
         };
-        let text = "[plugins.x.options]\nSystemdCgroup = true # yes\nRoot = \"/run/x\"\nIoUid = 7\n";
+        let text =
+            "[plugins.x.options]\nSystemdCgroup = true # yes\nRoot = \"/run/x\"\nIoUid = 7\n";
         let read = |any: &Any| Options::read(any).expect("options");
         assert_eq!(read(&any), read(&wrapped(text)));
         let options = read(&any).expect("some");
@@ -296,7 +299,9 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_line() {
-        for bad in ["Root = yes", "\nSystemdCgroup = \"true\"", "Root \"x\"", "Root = \"x", "IoUid = -1"] {
+        for bad in
+            ["Root = yes", "\nSystemdCgroup = \"true\"", "Root \"x\"", "Root = \"x", "IoUid = -1"]
+        {
             let failure = Options::read(&wrapped(bad)).expect_err(bad);
             assert!(failure.message.contains("line "), "{failure}");
         }

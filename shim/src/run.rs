@@ -20,6 +20,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::children;
 use crate::log::{self as lines, Origin};
+use crate::readiness::register;
 use crate::server;
 use crate::shim::{Settings, Shim};
 use crate::sys;
@@ -43,13 +44,12 @@ pub(crate) struct Server {
 pub(crate) fn run(server: Server) {
     let origin =
         Origin { namespace: server.settings.namespace.clone(), id: server.settings.id.clone() };
-    let logged = lines::begin(&server.bundle.join("log"), &origin, server.level);
-    if let Err(error) = detach() {
+    let detached = detach();
+    // Without its log it serves as well.
+    let _silent = lines::begin(&server.bundle.join("log"), &origin, server.level);
+    if let Err(error) = detached {
         ::log::error!("leave the caller: {error}");
         return;
-    }
-    if let Err(error) = logged {
-        ::log::debug!("open the log: {error}");
     }
     let socket = server.socket.clone();
     let identity = identity(&socket);
@@ -111,7 +111,7 @@ impl Signals {
         mask.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let descriptor = SignalFd::with_flags(&mask, flags)?;
-        Ok(Self(AsyncFd::register_with_interest(descriptor, Interest::READABLE)?))
+        Ok(Self(register(descriptor, Interest::READABLE)?))
     }
 
     async fn next(&mut self) -> io::Result<Option<Signal>> {

@@ -123,8 +123,10 @@ async fn answer(shim: Rc<Shim>, request: Request) -> Result<Vec<u8>, Failure> {
         Some(bound) if only_waits => within(bound, work).await,
         Some(bound) => {
             let work = spawn_local(work);
-            within(bound, async { work.await.unwrap_or_else(|error| Err(Failure::unknown(error.to_string()))) })
-                .await
+            within(bound, async {
+                work.await.unwrap_or_else(|error| Err(Failure::unknown(error.to_string())))
+            })
+            .await
         }
     }
 }
@@ -142,11 +144,8 @@ async fn send(writer: &Mutex<OwnedWriteHalf>, stream: u32, answer: Result<Vec<u8
     match answer {
         Ok(payload) => response.payload = payload,
         Err(failure) => {
-            let status = Status {
-                code: failure.code.into(),
-                message: failure.message,
-                ..Status::default()
-            };
+            let status =
+                Status { code: failure.code.into(), message: failure.message, ..Status::default() };
             response.status = MessageField::some(status);
         }
     }

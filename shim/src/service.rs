@@ -27,11 +27,7 @@ pub(crate) async fn call(
     answer
 }
 
-async fn dispatch(
-    shim: &Rc<Shim>,
-    method: &str,
-    payload: &[u8],
-) -> Result<Vec<u8>, Failure> {
+async fn dispatch(shim: &Rc<Shim>, method: &str, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     match method {
         "Create" => reply(&shim.create(read(payload)?).await?),
         "Start" => reply(&shim.start(&read(payload)?).await?),

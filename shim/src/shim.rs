@@ -141,9 +141,7 @@ impl Shim {
     pub(crate) fn task(&self, id: &str) -> Result<Rc<Task>, Failure> {
         match self.tasks.borrow().get(id) {
             Some(Place::Taken(task)) => Ok(Rc::clone(task)),
-            Some(Place::Reserved) | None => {
-                Err(Failure::not_found(format!("task {id} not found")))
-            }
+            Some(Place::Reserved) | None => Err(Failure::not_found(format!("task {id} not found"))),
         }
     }
 
@@ -180,8 +178,7 @@ impl Shim {
     /// The runtime of a state root; one for each root, so that they share the init program.
     pub(crate) fn runtime(&self, root: PathBuf) -> Runtime {
         let mut runtimes = self.runtimes.borrow_mut();
-        let new = || Runtime::new(root.clone());
-        runtimes.entry(root.clone()).or_insert_with(new).clone()
+        runtimes.entry(root).or_insert_with_key(|root| Runtime::new(root.clone())).clone()
     }
 
     /// Connect: who serves, and the init of a task, if there is one.

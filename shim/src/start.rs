@@ -21,6 +21,7 @@ use crate::sys;
 /// # Errors
 /// What containerd is told on standard error.
 pub(crate) fn start(flags: &Flags) -> Result<Option<Vec<u8>>, Failure> {
+    sys::close_inherited();
     let bundle = std::env::current_dir()?;
     let bootstrap = Bootstrap::read(flags, io::stdin())?;
     let group = bootstrap::group(&bundle, &flags.id)?;
@@ -28,7 +29,9 @@ pub(crate) fn start(flags: &Flags) -> Result<Option<Vec<u8>>, Failure> {
     let socket = PathBuf::from(address.trim_start_matches("unix://"));
     let listener = match claim(&socket) {
         Ok(listener) => listener,
-        Err(error) => return Err(Failure::from(error).context(&format!("bind {}", socket.display()))),
+        Err(error) => {
+            return Err(Failure::from(error).context(&format!("bind {}", socket.display())));
+        }
     };
     if let Some(listener) = listener {
         let begun = begin(flags, &bootstrap, (&bundle, listener, &socket));
@@ -90,7 +93,8 @@ fn begin(
         });
         return Ok(true);
     };
-    let placed = adjust_oom_score(pid).and_then(|()| join_cgroup(pid, &bootstrap.options.shim_cgroup));
+    let placed =
+        adjust_oom_score(pid).and_then(|()| join_cgroup(pid, &bootstrap.options.shim_cgroup));
     if let Err(failure) = placed {
         let server = nix::unistd::Pid::from_raw(pid);
         let _gone = nix::sys::signal::kill(server, nix::sys::signal::Signal::SIGKILL);
@@ -126,7 +130,9 @@ fn join_cgroup(pid: i32, cgroup: &str) -> Result<(), Failure> {
         places.push(entry.path().join(below));
     }
     let mut joined = false;
-    for place in places.iter().map(|place| place.join("cgroup.procs")).filter(|place| place.exists()) {
+    for place in
+        places.iter().map(|place| place.join("cgroup.procs")).filter(|place| place.exists())
+    {
         fs::write(&place, pid.to_string())
             .map_err(|error| Failure::from(error).context(&place.display().to_string()))?;
         joined = true;

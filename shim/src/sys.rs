@@ -14,13 +14,22 @@ use nix::unistd::{ForkResult, fork};
 pub(crate) fn split() -> io::Result<Option<i32>> {
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
-        return Err(io::Error::other(format!("{threads} threads are there, so that none may fork")));
+        return Err(io::Error::other(format!(
+            "{threads} threads are there, so that none may fork"
+        )));
     }
     // SAFETY: there is one thread, so nothing is held that only another one could give back.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(Some(child.as_raw())),
         ForkResult::Child => Ok(None),
     }
+}
+
+/// Closes what the caller has left open beyond the standard streams. Before anything is opened here.
+pub(crate) fn close_inherited() {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: nobody in this process has opened any of these.
+    let _closed = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
 }
 
 /// Gives the process group a core scheduling cookie of its own (prctl(2), `PR_SCHED_CORE`).

@@ -1,6 +1,5 @@
 //! Work that can block, on threads that end with it.
 
-use std::io;
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -30,10 +29,9 @@ where
         // Whoever asked may be gone.
         let _ = sender.send(result);
     };
-    thread::Builder::new().stack_size(STACK).spawn(body).map_err(no_thread)?;
+    thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(body)
+        .map_err(|error| Failure::from(error).context("make a thread"))?;
     receiver.await.map_err(|_| Failure::unknown("the operation has ended without a result"))
-}
-
-fn no_thread(error: io::Error) -> Failure {
-    Failure::unknown(format!("make a thread: {error}"))
 }

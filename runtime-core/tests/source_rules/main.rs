@@ -50,6 +50,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("conformance/probe/sys.rs", "system calls that the probe asks about"),
     ("benches/src/bin/floor/", "the bare kernel objects of a container, made without a runtime"),
     ("benches/payload/", "programs without a standard library that the measured containers run"),
+    ("shim/src/sys.rs", "fork, and system calls that nix lacks"),
     ("runtime-cli/src/allocator.rs", "the allocator of a short-lived command"),
     ("runtime-cli/src/window.rs", "the two terminal requests that nix lacks"),
     ("shim/src/io/window.rs", "the terminal request that nix lacks"),

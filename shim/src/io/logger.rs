@@ -22,6 +22,7 @@ use nix::unistd::{Pid, read};
 use super::Owner;
 use super::ends::Pipe;
 use super::target::LoggerCommand;
+use crate::children::Claim;
 
 /// How long one may take to get ready, in milliseconds.
 const READY: u16 = 10_000;
@@ -40,6 +41,8 @@ pub(super) struct Logger {
     /// Its reading ends once more: when it dies, the process blocks and is not killed.
     held: Vec<OwnedFd>,
     grace: Duration,
+    /// So that nobody else reaps it.
+    claim: Option<Claim>,
 }
 
 impl Logger {
@@ -60,7 +63,8 @@ impl Logger {
             io::Error::new(error.kind(), format!("start logger {name}: {error}"))
         })?;
         let held = stdout.into_iter().chain(stderr).collect();
-        let mut logger = Self { pid, held, grace: GRACE };
+        let claim = Some(Claim::new(pid.as_raw()));
+        let mut logger = Self { pid, held, grace: GRACE, claim };
         drop(told.write);
         logger.wait_until_ready(&told.read, command.confirms).map_err(|error| {
             logger.grace = Duration::ZERO;
@@ -102,11 +106,13 @@ impl Logger {
 impl Drop for Logger {
     fn drop(&mut self) {
         self.held.clear();
-        let (pid, grace) = (self.pid, self.grace);
-        let waiter = thread::Builder::new()
-            .name("logger".to_owned())
-            .stack_size(64 << 10)
-            .spawn(move || finish(pid, grace));
+        let (pid, grace, claim) = (self.pid, self.grace, self.claim.take());
+        let waiter = thread::Builder::new().name("logger".to_owned()).stack_size(64 << 10).spawn(
+            move || {
+                finish(pid, grace);
+                drop(claim);
+            },
+        );
         if waiter.is_err() {
             let _ = kill(pid, Signal::SIGTERM);
         }
@@ -118,7 +124,6 @@ fn finish(pid: Pid, grace: Duration) {
     if ended_within(pid, grace) {
         return;
     }
-    // It was there a moment ago, and nobody else reaps it in between without a reason to.
     let _ = kill(pid, Signal::SIGTERM);
     if ended_within(pid, TERMINATION) {
         return;
@@ -135,7 +140,6 @@ fn ended_within(pid: Pid, time: Duration) -> bool {
     loop {
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
-            // Also when the shim, which reaps whatever it inherits, was faster.
             _ => return true,
         }
         let left = end.saturating_duration_since(Instant::now());

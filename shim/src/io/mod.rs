@@ -251,6 +251,7 @@ pub(crate) struct Relay {
     input: Option<Flow>,
     outputs: Vec<Flow>,
     console: Option<Arc<OwnedFd>>,
+    #[expect(dead_code, reason = "dropping them is what ends them")]
     loggers: Vec<Logger>,
 }
 

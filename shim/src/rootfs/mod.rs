@@ -47,7 +47,8 @@ impl Rootfs {
         for wanted in mounts {
             if let Err(failure) = mount_one(wanted, target) {
                 rootfs.unmount();
-                let what = format!("mount {} {:?} on {}", wanted.type_, wanted.source, target.display());
+                let what =
+                    format!("mount {} {:?} on {}", wanted.type_, wanted.source, target.display());
                 return Err(failure.context(&what));
             }
         }
@@ -89,8 +90,10 @@ fn unmount(target: &Path) -> nix::Result<()> {
 fn unmount_below(target: &Path) {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    let below: Vec<PathBuf> =
-        points.map(PathBuf::from).filter(|point| point.starts_with(target) && point != target).collect();
+    let below: Vec<PathBuf> = points
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(target) && point != target)
+        .collect();
     for point in below.iter().rev() {
         let _left = umount2(point, MntFlags::UMOUNT_NOFOLLOW);
     }
@@ -155,10 +158,15 @@ fn mount_one(wanted: &Mount, rootfs: &Path) -> Result<(), Failure> {
 }
 
 /// One mount(2).
-fn attach(source: &Path, target: &Path, (kind, flags, data): (&str, MsFlags, &str)) -> Result<(), Failure> {
+fn attach(
+    source: &Path,
+    target: &Path,
+    (kind, flags, data): (&str, MsFlags, &str),
+) -> Result<(), Failure> {
     let kind = (!kind.is_empty()).then_some(kind);
     let data = (!data.is_empty()).then_some(data);
-    mount(Some(source), target, kind, flags, data).map_err(|errno| Failure::unknown(errno.to_string()))
+    mount(Some(source), target, kind, flags, data)
+        .map_err(|errno| Failure::unknown(errno.to_string()))
 }
 
 /// Where a mount goes: below the root file system, whose links never lead out of it.
@@ -169,8 +177,10 @@ fn place(rootfs: &Path, below: &str) -> Result<PathBuf, Failure> {
         return Ok(rootfs.to_owned());
     }
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let failed = |errno: Errno| Failure::unknown(format!("open {below:?} below the rootfs: {errno}"));
-    let root = open(rootfs, flags | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).map_err(failed)?;
+    let failed =
+        |errno: Errno| Failure::unknown(format!("open {below:?} below the rootfs: {errno}"));
+    let root =
+        open(rootfs, flags | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).map_err(failed)?;
     let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let how = OpenHow::new().flags(flags).resolve(resolve);
     let found = openat2(&root, below, how).map_err(failed)?;

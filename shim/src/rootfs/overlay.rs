@@ -23,9 +23,8 @@ pub(super) fn mount(source: &Path, target: &Path, settings: &Settings) -> Result
     if data.len() <= PAGE {
         return attach(source, target, ("overlay", settings.flags, &data));
     }
-    let (directory, short) = shorten(&settings.data)
-        .filter(|(_, short)| short.len() <= PAGE)
-        .ok_or_else(|| {
+    let (directory, short) =
+        shorten(&settings.data).filter(|(_, short)| short.len() <= PAGE).ok_or_else(|| {
             Failure::invalid(format!("the options of the overlay have {} bytes", data.len()))
         })?;
     let flags = settings.flags;
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn names_begin_at_the_common_parent() {
+    fn names_begin_where_they_differ() {
         let expected = (PathBuf::from("/a/b"), "index=off,lowerdir=1/fs:2/fs".to_owned());
         assert_eq!(shortened("/a/b/1/fs:/a/b/2/fs"), Some(expected));
         let expected = (PathBuf::from("/"), "index=off,lowerdir=x:y/z".to_owned());

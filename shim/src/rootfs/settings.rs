@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn the_last_of_two_opposites_holds() {
-        let settings = read(&["ro", "nosuid", "rw", "rbind", "rslave", "index=off"]).expect("options");
+        let settings =
+            read(&["ro", "nosuid", "rw", "rbind", "rslave", "index=off"]).expect("options");
         assert_eq!(settings.flags, MsFlags::MS_NOSUID | MsFlags::MS_BIND | MsFlags::MS_REC);
         assert_eq!(settings.propagation, Some(MsFlags::MS_SLAVE | MsFlags::MS_REC));
         assert_eq!(settings.data, ["index=off"]);

@@ -77,7 +77,9 @@ impl Shim {
         let task = self.task(&request.id)?;
         if matches!(task.init.phase.get(), Phase::Stopped | Phase::Deleting) {
             let phase = task.init.phase.get();
-            return Err(Failure::precondition(format!("cannot update a container that is {phase}")));
+            return Err(Failure::precondition(format!(
+                "cannot update a container that is {phase}"
+            )));
         }
         let text = request.resources.as_ref().map(|any| any.value.as_slice());
         let resources = Resources::parse(text.unwrap_or_default())
@@ -93,10 +95,8 @@ impl Shim {
     /// No such process.
     pub(crate) fn close_io(&self, request: &CloseIORequest) -> Result<Empty, Failure> {
         let process = self.task(&request.id)?.process(&request.exec_id)?;
-        if request.stdin
-            && let Some(relay) = process.relay.borrow_mut().as_mut()
-        {
-            relay.close_stdin();
+        if request.stdin {
+            process.close_stdin();
         }
         Ok(Empty::new())
     }
@@ -108,7 +108,8 @@ impl Shim {
     pub(crate) fn resize_pty(&self, request: &ResizePtyRequest) -> Result<Empty, Failure> {
         let process = self.task(&request.id)?.process(&request.exec_id)?;
         let side = |length| {
-            u16::try_from(length).map_err(|_| Failure::invalid(format!("{length} is no size of a terminal")))
+            u16::try_from(length)
+                .map_err(|_| Failure::invalid(format!("{length} is no size of a terminal")))
         };
         let (columns, rows) = (side(request.width)?, side(request.height)?);
         if let Some(relay) = process.relay.borrow().as_ref() {

@@ -78,7 +78,7 @@ impl Shim {
         let init = Process::new(String::new(), streams);
         init.pid.set(made.container.init_pid().unwrap_or_default());
         *init.claim.borrow_mut() = Some(made.claim);
-        *init.relay.borrow_mut() = Some(relay);
+        init.take_relay(relay);
         let task = Rc::new(Task {
             id: request.id.clone(),
             bundle: PathBuf::from(&request.bundle),
@@ -115,7 +115,6 @@ impl Shim {
             owner: Owner {
                 namespace: self.settings.namespace.clone(),
                 container: request.id.clone(),
-                bundle: bundle.clone(),
                 ids: options.io_ids(),
             },
             runtime: self.runtime(options.state_root(&self.settings.namespace)),
@@ -187,9 +186,7 @@ fn undo(container: Container, rootfs: &Rootfs) {
 
 /// Whether processes of the container can outlive its init: without a pid namespace that is its own.
 fn shares_pids(spec: &Spec) -> bool {
-    spec.linux
-        .namespace(NamespaceKind::Pid)
-        .is_none_or(|namespace| namespace.path.is_some())
+    spec.linux.namespace(NamespaceKind::Pid).is_none_or(|namespace| namespace.path.is_some())
 }
 
 /// User and group of the program, as the host sees them.

@@ -12,11 +12,11 @@ use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::topics;
 use coracle::{ExitStatus, KillTarget, Signal};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_local;
 
 use super::{Exit, Phase, Process, Task};
 use crate::message::timestamp;
+use crate::readiness::register;
 use crate::shim::Shim;
 use crate::stats::metrics;
 use crate::worker;
@@ -26,7 +26,7 @@ const KILLED: u32 = 137;
 
 /// Waits until a process has ended.
 async fn ended(pidfd: std::io::Result<OwnedFd>) {
-    let registered = pidfd.and_then(|fd| AsyncFd::register_with_interest(fd, Interest::READABLE));
+    let registered = pidfd.and_then(|fd| register(fd, Interest::READABLE));
     match registered {
         Ok(pidfd) => {
             if let Err(error) = pidfd.readable().await {
@@ -62,7 +62,7 @@ impl Shim {
             }
             // The cgroup is there until the container is deleted.
             *task.last_stats.borrow_mut() =
-                task.container.stats_at_end().ok().and_then(|stats| metrics(&stats));
+                task.container.stats_at_end().ok().and_then(|stats| metrics(&stats).ok());
             let exit = exit(task.container.wait());
             shim.end_init(&task, exit).await;
         });

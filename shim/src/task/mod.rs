@@ -118,6 +118,8 @@ pub(crate) struct Process {
     changed: Notify,
     streams: Streams,
     relay: RefCell<Option<Relay>>,
+    /// The client has nothing more for standard input, perhaps even before there is a relay.
+    stdin_closed: Cell<bool>,
     claim: RefCell<Option<Claim>>,
     /// What a further process is to run, until it is started.
     program: RefCell<Option<Box<coracle::spec::Process>>>,
@@ -136,6 +138,7 @@ impl Process {
             changed: Notify::new(),
             streams,
             relay: RefCell::new(None),
+            stdin_closed: Cell::new(false),
             claim: RefCell::new(None),
             program: RefCell::new(None),
             handle: RefCell::new(None),
@@ -168,6 +171,22 @@ impl Process {
         }
         self.claim.borrow_mut().take();
         self.changed.notify_waiters();
+    }
+
+    /// Begins with the relay of its streams.
+    fn take_relay(&self, relay: Relay) {
+        if self.stdin_closed.get() {
+            relay.close_stdin();
+        }
+        *self.relay.borrow_mut() = Some(relay);
+    }
+
+    /// Gives up the hold on standard input.
+    fn close_stdin(&self) {
+        self.stdin_closed.set(true);
+        if let Some(relay) = self.relay.borrow().as_ref() {
+            relay.close_stdin();
+        }
     }
 
     fn describe(&self) -> serde_json::Value {
@@ -232,6 +251,8 @@ impl Task {
             return Ok(Rc::clone(&self.init));
         }
         let found = self.execs.borrow().get(exec_id).map(Rc::clone);
-        found.ok_or_else(|| Failure::not_found(format!("process {exec_id} of {} not found", self.id)))
+        found.ok_or_else(|| {
+            Failure::not_found(format!("process {exec_id} of {} not found", self.id))
+        })
     }
 }

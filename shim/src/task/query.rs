@@ -91,7 +91,7 @@ impl Shim {
         let stats = match last {
             Some(last) => last,
             None => metrics(&task.container.stats()?)
-                .ok_or_else(|| Failure::unknown("the figures cannot be told"))?,
+                .map_err(|error| Failure::unknown(format!("encode the figures: {error}")))?,
         };
         Ok(StatsResponse { stats: MessageField::some(stats), ..StatsResponse::default() })
     }

@@ -30,7 +30,9 @@ impl Shim {
         let task = self.task(&request.id)?;
         let process = task.process(&request.exec_id)?;
         if !process.is_init() && task.init.parked.get().is_some() {
-            return Err(Failure::precondition("cannot start a process in a container that is stopped"));
+            return Err(Failure::precondition(
+                "cannot start a process in a container that is stopped",
+            ));
         }
         if !process.is_init() && !task.init.phase.get().takes_execs() {
             let phase = task.init.phase.get();
@@ -85,7 +87,7 @@ impl Shim {
         };
         let made = made.and_then(|mut made| {
             let console = made.process.take_console();
-            *process.relay.borrow_mut() = Some(made.opened.relay(console)?);
+            process.take_relay(made.opened.relay(console)?);
             Ok((made.process, made.claim))
         });
         match made {
@@ -138,7 +140,6 @@ impl Order {
             owner: Owner {
                 namespace: shim.settings.namespace.clone(),
                 container: task.id.clone(),
-                bundle: task.bundle.clone(),
                 ids: task.io_ids,
             },
         })
