@@ -12,6 +12,7 @@ mod foreground;
 mod log;
 mod notify;
 mod output;
+mod pattern;
 mod prometheus;
 mod root;
 mod signals;

@@ -10,7 +10,8 @@ pub(crate) const SPEC: &str = "1.3.0";
 ///
 /// go-runc reads the words `runc version ` in the first line, and the lines `commit: ` and
 /// `spec: `; so a program that is installed under the name `runc` says that name. runc has more
-/// lines after these, and so nobody minds them.
+/// lines after these, and so nobody minds them. Where runc has `libseccomp: `, there is a line about
+/// the compiler of filters that is used instead.
 pub(crate) fn text(program: Option<&OsStr>) -> String {
     let name = match program.and_then(|path| Path::new(path).file_name()) {
         Some(name) if name == "runc" => "runc",
@@ -22,7 +23,15 @@ pub(crate) fn text(program: Option<&OsStr>) -> String {
     }
     let (target, compiler) = (env!("CORACLE_TARGET"), env!("CORACLE_RUSTC"));
     out.push_str(&format!("spec: {SPEC}\ntarget: {target}\nrustc: {compiler}\n"));
+    out.push_str("seccomp: built in\n");
     out
+}
+
+/// Version and commit in one line.
+pub(crate) fn line() -> String {
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), option_env!("CORACLE_COMMIT"));
+    let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
+    format!("coracle {version}{commit} for {}, specification {SPEC}", env!("CORACLE_TARGET"))
 }
 
 #[cfg(test)]
@@ -43,7 +52,7 @@ mod tests {
             assert!(text.contains("\nspec: 1.3.0\ntarget: "), "{text}");
             assert!(text.lines().all(|line| line.contains(": ") != line.contains(" version ")));
             assert!(
-                text.lines().last().is_some_and(|line| line.starts_with("rustc: 1.")),
+                text.contains("\nrustc: 1.") && text.ends_with("\nseccomp: built in\n"),
                 "{text}"
             );
         }

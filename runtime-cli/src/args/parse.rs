@@ -263,7 +263,7 @@ fn next_item(parser: &mut lexopt::Parser, flags: &'static [Flag]) -> Result<Opti
         Some(Arg::Value(value)) => return Ok(Some(Item::Argument(value))),
         Some(Arg::Long(long)) => return Err(unknown(&format!("--{long}"))),
         Some(Arg::Short(short)) => {
-            (flags.iter().find(|flag| flag.short == Some(short)), format!("-{short}"))
+            (flags.iter().find(|flag| flag.short == Some(crun(short))), format!("-{short}"))
         }
     };
     let flag = flag.ok_or_else(|| unknown(&spelled))?;
@@ -273,6 +273,15 @@ fn next_item(parser: &mut lexopt::Parser, flags: &'static [Flag]) -> Result<Opti
         parser.value().map_err(|_| no_value(flag))?
     };
     Ok(Some(Item::Option(flag.long, value)))
+}
+
+/// crun's other letters for what has one here.
+const fn crun(short: char) -> char {
+    match short {
+        '?' => 'h',
+        'V' => 'v',
+        other => other,
+    }
 }
 
 /// Takes `--`, or a long option with one dash or two: lexopt would read `-bundle` as `-b undle`.
@@ -294,6 +303,7 @@ fn take_long(parser: &mut lexopt::Parser, flags: &'static [Flag]) -> Result<Opti
         Some(at) => (body.get(..at), body.get(at + 1..)),
         None => (Some(body), None),
     };
+    let name = if name == Some(b"usage") { Some(&b"help"[..]) } else { name };
     let Some(flag) = flags.iter().find(|flag| Some(flag.long.as_bytes()) == name) else {
         return Ok(None);
     };
@@ -309,12 +319,17 @@ fn take_long(parser: &mut lexopt::Parser, flags: &'static [Flag]) -> Result<Opti
 }
 
 /// The spellings of a truth value that the engines' Go libraries write.
-fn truth(flag: &Flag, value: &OsStr) -> Result<&'static str, Usage> {
+fn truth_of(value: &OsStr) -> Option<&'static str> {
     match value.as_bytes() {
-        b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Ok("true"),
-        b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Ok("false"),
-        _ => Err(Usage::new(format!("--{}: {value:?} is neither true nor false", flag.long))),
+        b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Some("true"),
+        b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Some("false"),
+        _ => None,
     }
+}
+
+fn truth(flag: &Flag, value: &OsStr) -> Result<&'static str, Usage> {
+    truth_of(value)
+        .ok_or_else(|| Usage::new(format!("--{}: {value:?} is neither true nor false", flag.long)))
 }
 
 fn unknown(spelled: &str) -> Usage {
@@ -342,9 +357,9 @@ impl Globals {
             "log-level" => {
                 self.level = match value.as_bytes() {
                     b"error" => Level::Error,
-                    b"warning" => Level::Warning,
+                    b"warning" | b"warn" => Level::Warning,
                     b"info" => Level::Info,
-                    b"debug" => Level::Debug,
+                    b"debug" | b"trace" => Level::Debug,
                     _ => return Err(refused("log-level")),
                 }
             }
@@ -357,13 +372,15 @@ impl Globals {
                     _ => return Err(refused("cgroup-manager")),
                 }
             }
+            "systemd-log" if value == "true" => {
+                self.log.get_or_insert_with(|| "journald:".into());
+            }
             "systemd-cgroup" if value == "true" => {
                 self.cgroup_driver = CgroupDriver::Systemd;
             }
-            "rootless" => match value.as_bytes() {
-                b"auto" | b"true" | b"false" | b"1" | b"0" | b"t" | b"f" => {}
-                _ => return Err(refused("rootless")),
-            },
+            "rootless" if value != "auto" && truth_of(&value).is_none() => {
+                return Err(refused("rootless"));
+            }
             // --criu, and switches that are off.
             _ => {}
         }
@@ -401,6 +418,7 @@ mod tests {
             "create -b/b c",
             "create -b=/b c",
             "create c --bundle /b",
+            "create -c /s -p /p --no-subreaper -b /b c",
             "create --bundle /a -b /b c",
             "create --bundle /b -- c",
         ] {
@@ -472,6 +490,18 @@ mod tests {
             cgroup_driver: CgroupDriver::Systemd,
         };
         assert_eq!(globals, expected);
+        let line = "-r /b -l /l -s --log-format=json --log-level trace --systemd-log list";
+        assert_eq!(parse(words(line)).0, expected, "{line}");
+        for (line, log) in
+            [("--systemd-log list", "journald:"), ("--systemd-log --log /l list", "/l")]
+        {
+            assert_eq!(parse(words(line)).0.log, Some(log.into()), "{line}");
+        }
+        for level in ["warn", "warning"] {
+            let line = format!("--log-level={level} --rootless FALSE list");
+            let (globals, request) = parse(words(&line));
+            assert!(request.is_ok() && globals.level == Level::Warning, "{line}");
+        }
         let (globals, _) = parse(words("--systemd-cgroup --cgroup-manager cgroupfs list"));
         assert_eq!(globals.cgroup_driver, CgroupDriver::Cgroupfs);
     }
@@ -519,17 +549,17 @@ mod tests {
 
     #[test]
     fn help_and_version() {
-        for line in ["", "--help", "-h", "-help", "help", "h", "--debug help"] {
+        for line in ["", "--help", "-h", "-help", "help", "h", "--debug help", "-?", "--usage"] {
             assert!(matches!(parse(words(line)).1, Ok(Request::Help(None))), "{line}");
         }
-        for line in ["help exec", "exec --help", "exec -h", "exec -help", "h exec"] {
+        for line in ["help exec", "exec --help", "exec -h", "exec -help", "h exec", "exec -?"] {
             let request = parse(words(line)).1;
             assert!(
                 matches!(request, Ok(Request::Help(Some(command))) if command.name == "exec"),
                 "{line}"
             );
         }
-        for line in ["--version", "-v", "-version", "--debug -v"] {
+        for line in ["--version", "-v", "-version", "--debug -v", "-V"] {
             assert!(matches!(parse(words(line)).1, Ok(Request::Version)), "{line}");
         }
     }

@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     Wait,
     Checkpoint,
     Restore,
+    Info,
     Completion,
     Manual,
 }
@@ -124,13 +125,16 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         "DIR",
         "keep the state of containers in DIR (default /run/coracle, or $XDG_RUNTIME_DIR/coracle \
          when not root); best on a tmpfs",
-    ),
+    )
+    .or('r'),
     Flag::value(
         "log",
         "FILE",
         "append the log to FILE (default: standard error); file:FILE, journald:NAME and \
          syslog:NAME say where it goes",
-    ),
+    )
+    .or('l'),
+    Flag::switch("systemd-log", "the same as --log journald:coracle"),
     Flag::value("log-format", "FORMAT", "write the log as text (default) or json")
         .one_of(&["text", "json"]),
     Flag::value("log-level", "LEVEL", "log error, warning, info (default) or debug")
@@ -142,11 +146,11 @@ pub(crate) const GLOBAL_FLAGS: &[Flag] = &[
         "make cgroups through cgroupfs (default), systemd or not at all (disabled)",
     )
     .one_of(&["cgroupfs", "systemd", "disabled"]),
-    Flag::switch("systemd-cgroup", "the same as --cgroup-manager systemd"),
+    Flag::switch("systemd-cgroup", "the same as --cgroup-manager systemd").or('s'),
     Flag::value(
         "rootless",
         "WHEN",
-        "go on without the cgroups that may not be made: true, false or auto (default)",
+        "accepted for compatibility (true, false, auto): what a user may not make is found out",
     )
     .one_of(&["true", "false", "auto"]),
     Flag::value("criu", "PATH", "accepted for compatibility and ignored"),
@@ -162,6 +166,8 @@ const CONFIG: Flag =
     Flag::value("config", "FILE", "read this file instead of the bundle's config.json").or('f');
 const CONSOLE_SOCKET: Flag =
     Flag::value("console-socket", "PATH", "send the terminal's master end to this AF_UNIX socket");
+const NO_SUBREAPER: Flag =
+    Flag::switch("no-subreaper", "accepted for compatibility; no subreaper is set");
 const PIDFD_SOCKET: Flag =
     Flag::value("pidfd-socket", "PATH", "send a pidfd of the process to this AF_UNIX socket");
 const PID_FILE: Flag = Flag::value("pid-file", "FILE", "write the process id to FILE");
@@ -174,22 +180,26 @@ const PRESERVE_FDS: Flag = Flag::value(
     "N",
     "pass N more file descriptors, after standard streams and $LISTEN_FDS",
 );
+const REGEX: Flag =
+    Flag::switch("regex", "CONTAINER is a regular expression: every container that it matches")
+        .or('r');
 const FORMAT: Flag =
     Flag::value("format", "FORMAT", "table (default) or json").or('f').one_of(&["table", "json"]);
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
     CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, EVENTS, WAIT,
-    CHECKPOINT, RESTORE, SPEC, FEATURES, EXPLAIN, COMPLETION, MANUAL,
+    CHECKPOINT, RESTORE, SPEC, FEATURES, INFO, EXPLAIN, COMPLETION, MANUAL,
 ];
 
 const CREATE: Command = Command {
     flags: &[
         BUNDLE,
         CONFIG,
-        CONSOLE_SOCKET,
+        CONSOLE_SOCKET.or('c'),
         PIDFD_SOCKET,
-        PID_FILE,
+        PID_FILE.or('p'),
+        NO_SUBREAPER,
         NO_PIVOT,
         NO_NEW_KEYRING,
         PRESERVE_FDS,
@@ -206,12 +216,12 @@ const RUN: Command = Command {
     flags: &[
         BUNDLE,
         CONFIG,
-        CONSOLE_SOCKET,
+        CONSOLE_SOCKET.or('c'),
         PIDFD_SOCKET,
         Flag::switch("detach", "return as soon as the program runs").or('d'),
         Flag::switch("keep", "do not delete the container when its program ends"),
-        PID_FILE,
-        Flag::switch("no-subreaper", "accepted for compatibility; no subreaper is set"),
+        PID_FILE.or('p'),
+        NO_SUBREAPER,
         NO_PIVOT,
         NO_NEW_KEYRING,
         PRESERVE_FDS,
@@ -255,6 +265,7 @@ const EXEC: Command = Command {
              may be repeated for others",
         ),
         Flag::switch("ignore-paused", "wait in a paused container instead of refusing"),
+        NO_SUBREAPER,
         HELP,
     ],
     details: "The process gets the settings that the container's own process was created with; \
@@ -284,7 +295,7 @@ const PS: Command = Command {
 const KILL: Command = Command {
     arguments: "CONTAINER [SIGNAL]",
     at_most: 2,
-    flags: &[Flag::switch("all", "send it to every process of the container").or('a'), HELP],
+    flags: &[Flag::switch("all", "send it to every process of the container").or('a'), REGEX, HELP],
     details: "SIGNAL is a name, with or without SIG, or a number; the default is SIGTERM.",
     ..Command::new(Verb::Kill, "kill", "send a signal to a container's program")
 };
@@ -292,6 +303,7 @@ const KILL: Command = Command {
 const DELETE: Command = Command {
     flags: &[
         Flag::switch("force", "kill it first if it runs; a missing container is no error").or('f'),
+        REGEX,
         HELP,
     ],
     ..Command::new(Verb::Delete, "delete", "remove what is left of a stopped container")
@@ -303,10 +315,11 @@ const SPEC: Command = Command {
     at_most: 0,
     flags: &[
         Flag::value("bundle", "DIR", "write into this directory").or('b'),
+        Flag::value("file", "FILE", "write this file there, not config.json").or('f'),
         Flag::switch("rootless", "for a user without privileges"),
         HELP,
     ],
-    details: "An existing config.json is never overwritten.",
+    details: "An existing file is never overwritten.",
     ..Command::new(Verb::Spec, "spec", "write a config.json to begin with")
 };
 
@@ -385,6 +398,16 @@ const FEATURES: Command = Command {
     ..Command::new(Verb::Features, "features", "show what this runtime supports as JSON")
 };
 
+const INFO: Command = Command {
+    arguments: "",
+    at_least: 0,
+    at_most: 0,
+    flags: &[HELP],
+    details: "What is asked for in reports of problems: versions, privilege, namespaces, cgroups, \
+              security modules, and limits of the kernel that containers meet.",
+    ..Command::new(Verb::Info, "info", "show what containers find on this host")
+};
+
 const EXPLAIN: Command = Command {
     arguments: "[CONTAINER]",
     at_least: 0,
@@ -407,7 +430,14 @@ const WAIT: Command = Command {
 };
 
 const COMPLETION: Command = Command {
-    arguments: "bash|zsh|fish",
+    arguments: "[bash|zsh|fish]",
+    at_least: 0,
+    flags: &[
+        Flag::value("shell", "SHELL", "the shell, if no argument says it")
+            .or('s')
+            .one_of(&["bash", "zsh", "fish"]),
+        HELP,
+    ],
     details: "For bash: source <(coracle completion bash). Packages install the scripts.",
     ..Command::new(Verb::Completion, "completion", "write a script that completes command lines")
 };

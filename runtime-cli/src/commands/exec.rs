@@ -153,7 +153,8 @@ fn apply_options(matches: &Matches, process: &mut Process) -> Result<(), Failure
     if let Some(label) = matches.text("process-label")? {
         process.selinux_label = Some(label.to_owned());
     }
-    add_capabilities(process, &matches.texts("cap")?)
+    add_capabilities(process, &matches.texts("cap")?);
+    Ok(())
 }
 
 /// A user or group id: a decimal number below the one that means "no change" to the kernel.
@@ -168,15 +169,16 @@ fn numeric_id(what: &str, text: &str) -> Result<u32, Usage> {
 
 /// Adds to the bounding, effective and permitted sets, and to the ambient set what is inheritable
 /// already, because the kernel refuses the rest.
-fn add_capabilities(process: &mut Process, names: &[&str]) -> Result<(), Failure> {
+fn add_capabilities(process: &mut Process, names: &[&str]) {
     let mut added = CapabilitySet::default();
     for name in names {
         let upper = name.to_ascii_uppercase();
         let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
         added.insert(&format!("CAP_{bare}"));
     }
-    if let Some(unknown) = added.unknown.first() {
-        return Err(Usage::new(format!("unknown capability {unknown:?}")).into());
+    for unknown in &added.unknown {
+        // As with those of config.json.
+        ::log::warn!("exec: the capability {unknown:?} is unknown and left out");
     }
     if added.bits != 0 {
         let sets = process.capabilities.get_or_insert_default();
@@ -185,7 +187,6 @@ fn add_capabilities(process: &mut Process, names: &[&str]) -> Result<(), Failure
         sets.permitted.bits |= added.bits;
         sets.ambient.bits |= added.bits & sets.inheritable.bits;
     }
-    Ok(())
 }
 
 impl Program for ExecProcess {

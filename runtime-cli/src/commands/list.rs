@@ -1,19 +1,15 @@
 //! `list`: the containers below the state root.
 
-use coracle::{ErrorKind, Listed, State};
+use coracle::{Listed, State};
 
-use super::wants_json;
+use super::{listed, wants_json};
 use crate::args::{Globals, Matches};
 use crate::failure::Failure;
 use crate::{output, root};
 
 pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     let json = wants_json(matches, "table")?;
-    let listed = match root::runtime(globals)?.list() {
-        // Nothing was ever created below the default root.
-        Err(error) if error.kind() == ErrorKind::NotFound && globals.root.is_none() => Vec::new(),
-        listed => listed?,
-    };
+    let listed = listed(globals, &root::runtime(globals)?)?;
     if matches.switch("quiet") {
         let names: String = listed.iter().map(|listed| format!("{}\n", listed.id)).collect();
         output::text(&names)?;

@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod explain;
 mod features;
+mod info;
 mod kill;
 mod list;
 mod manual;
@@ -23,11 +24,12 @@ mod state;
 mod update;
 mod wait;
 
-use coracle::{Container, ContainerId};
+use coracle::{Container, ContainerId, Error, ErrorKind, Listed, Runtime};
 
 use crate::args::table::Verb;
 use crate::args::{Globals, Matches, Usage};
 use crate::failure::Failure;
+use crate::pattern::Pattern;
 use crate::root;
 
 /// Runs the command; the result is the exit status.
@@ -49,6 +51,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Update => update::run(globals, matches),
         Verb::Events => events::run(globals, matches),
         Verb::Features => features::run(),
+        Verb::Info => info::run(globals),
         Verb::Explain => explain::run(globals, matches),
         Verb::Wait => wait::run(globals, matches),
         Verb::Checkpoint => checkpoint::run(globals, matches),
@@ -68,6 +71,42 @@ fn id(matches: &Matches) -> Result<ContainerId, Failure> {
 fn container(globals: &Globals, matches: &Matches) -> Result<Container, Failure> {
     let id = id(matches)?;
     Ok(root::runtime(globals)?.load(&id)?)
+}
+
+/// The containers below the state root.
+fn listed(globals: &Globals, runtime: &Runtime) -> Result<Vec<Listed>, Error> {
+    match runtime.list() {
+        // Nothing was ever created below the default root.
+        Err(error) if error.kind() == ErrorKind::NotFound && globals.root.is_none() => {
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
+}
+
+/// Does something to every container that the first argument, a regular expression, matches: to all of
+/// them, whatever happens to one. The first failure is the command's, others are only logged.
+fn each_match(
+    globals: &Globals,
+    matches: &Matches,
+    act: impl Fn(&Runtime, &ContainerId) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let text = matches.argument(0)?.unwrap_or_default();
+    let pattern = Pattern::new(text)
+        .map_err(|fault| Usage::new(format!("invalid regular expression {text:?}: {fault}")))?;
+    let runtime = root::runtime(globals)?;
+    let mut first = Ok(());
+    for Listed { id, .. } in listed(globals, &runtime)? {
+        if !pattern.matches(id.as_str()) {
+            continue;
+        }
+        match (act(&runtime, &id), &first) {
+            (Err(failure), Ok(())) => first = Err(failure),
+            (Err(failure), Err(_)) => ::log::warn!("{id}: {}", failure.text()),
+            (Ok(()), _) => {}
+        }
+    }
+    first
 }
 
 /// Whether `--format` asks for JSON; else for the other format of this command.

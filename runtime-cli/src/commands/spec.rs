@@ -16,7 +16,8 @@ const ROOTLESS: &str = include_str!("spec/rootless.json.in");
 pub(crate) fn run(matches: &Matches) -> Result<(), Failure> {
     let directory = matches.path("bundle").unwrap_or_default();
     let text = text(matches.switch("rootless"), has_unified_cgroups());
-    write(&directory.join("config.json"), &text)?;
+    let file = matches.path("file").unwrap_or_else(|| "config.json".into());
+    write(&directory.join(file), &text)?;
     Ok(())
 }
 

@@ -185,7 +185,10 @@ impl Container {
         match self.status()? {
             Status::Created | Status::Running => {}
             Status::Paused if options.ignore_paused => {}
-            Status::Paused => return Err(self.wrong_status("cannot exec in a paused container")),
+            Status::Paused => {
+                let error = self.wrong_status("cannot exec in a paused container");
+                return Err(error.with_hint("use --ignore-paused to override"));
+            }
             _ => return Err(self.wrong_status("cannot exec in a stopped container")),
         }
         let filter = if record.filter { directory.read("filter")? } else { None };
