@@ -4,12 +4,18 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{SpliceFFlags, splice};
+use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{read, write};
 
 /// More than a pipe holds, unless it was enlarged to the system's limit.
 const SPLICED: usize = 1 << 20;
+
+/// What a pipe holds at first (16 pages of 4 KiB; pipe(7)). Who moves as much at once has not kept up.
+const PIPE: usize = 64 << 10;
+
+/// What the pipes of a busy stream hold: a gibibyte then costs a tenth of the wake-ups.
+const BUSY_PIPE: i32 = 256 << 10;
 
 /// Enough for what a terminal gives at once (4095), and for few calls where much is written to a file.
 const COPIED: usize = 16 << 10;
@@ -33,6 +39,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Transfer {
     way: Way,
+    /// The pipes were enlarged, or cannot be.
+    enlarged: bool,
 }
 
 #[derive(Debug)]
@@ -52,13 +60,13 @@ struct Pending {
 impl Transfer {
     /// By splice while the kernel does it.
     pub(super) const fn splicing() -> Self {
-        Self { way: Way::Splice }
+        Self { way: Way::Splice, enlarged: false }
     }
 
     /// By copying: for terminals, where splice copies too and in addition takes pages for more than
     /// there is.
     pub(super) fn copying() -> Self {
-        Self { way: Way::Copy(Pending::default()) }
+        Self { way: Way::Copy(Pending::default()), enlarged: true }
     }
 
     /// Forgets what was read and not written; `false` if that is still in the source.
@@ -78,7 +86,13 @@ impl Transfer {
         loop {
             match &mut self.way {
                 Way::Splice => match spliced(source, sink) {
-                    Ok(outcome) => return outcome,
+                    Ok((outcome, count)) => {
+                        if count >= PIPE && !self.enlarged {
+                            self.enlarged = true;
+                            enlarge(source, sink);
+                        }
+                        return outcome;
+                    }
                     // Or the terminal has hung up, which reading tells as well.
                     Err(Errno::EINVAL | Errno::ENOSYS | Errno::EIO) => {
                         self.way = Way::Copy(Pending::default());
@@ -91,16 +105,25 @@ impl Transfer {
     }
 }
 
-fn spliced(source: &OwnedFd, sink: &OwnedFd) -> Result<Outcome, Errno> {
+/// Enlarges the pipes among the two, within what the user may have (pipe-user-pages-soft; pipe(7)).
+fn enlarge(source: &OwnedFd, sink: &OwnedFd) {
+    for pipe in [source, sink] {
+        if fcntl(pipe, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < BUSY_PIPE) {
+            let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(BUSY_PIPE));
+        }
+    }
+}
+
+fn spliced(source: &OwnedFd, sink: &OwnedFd) -> Result<(Outcome, usize), Errno> {
     let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
     loop {
         match splice(source, None, sink, None, SPLICED, flags) {
-            Ok(0) => return Ok(Outcome::End),
-            Ok(_) => return Ok(Outcome::Moved),
+            Ok(0) => return Ok((Outcome::End, 0)),
+            Ok(count) => return Ok((Outcome::Moved, count)),
             Err(Errno::EINTR) => {}
             // Either of the two.
-            Err(Errno::EAGAIN) if is_readable(source) => return Ok(Outcome::Full),
-            Err(Errno::EAGAIN) => return Ok(Outcome::Empty),
+            Err(Errno::EAGAIN) if is_readable(source) => return Ok((Outcome::Full, 0)),
+            Err(Errno::EAGAIN) => return Ok((Outcome::Empty, 0)),
             Err(errno) => return Err(errno),
         }
     }
