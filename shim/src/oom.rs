@@ -88,3 +88,6 @@ impl Watch {
         Some(self.counted.get())
     }
 }
+
+#[cfg(test)]
+mod tests;
