@@ -17,7 +17,7 @@ use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::Process;
-use crate::plan::{Plan, StateDocument, namespace_flag};
+use crate::plan::{IdMaps, Plan, StateDocument, namespace_flag};
 use crate::spec::{Namespace, NamespaceKind};
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::pidfd;
@@ -65,7 +65,9 @@ pub(super) fn restore(
     let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
     let images = Images::open(&options.criu, false)?;
     let streams = Streams::load(&images)?;
-    let null = streams.has_null().then(criu::null).transpose()?;
+    if let Some(group) = plan.id_maps.as_ref().and_then(root_group) {
+        images.allow(group)?;
+    }
     let order = Order {
         runtime,
         id,
@@ -78,13 +80,17 @@ pub(super) fn restore(
         notify: true,
     };
     let mut container = order.carry_out(&mut |plan, creation| {
-        let inherited =
-            Inherited { namespaces: &namespaces, streams: &streams, null: null.as_ref() };
-        let revival = Revival { bundle, options, plan, images: &images, inherited };
+        let places = (&namespaces, &streams);
+        let revival = Revival { bundle, options, plan, images: &images, places };
         revival.run(creation, &mut console).context(format!("restore container {id}"))
     })?;
     container.console = console.into_kept();
     Ok(container)
+}
+
+/// The group, as outside, of the container's root.
+fn root_group(maps: &IdMaps) -> Option<u32> {
+    IdMaps::outside(&maps.gid, maps.identity().1)
 }
 
 /// The namespaces of the configuration that exist already.
@@ -133,27 +139,8 @@ struct Revival<'a> {
     options: &'a RestoreOptions,
     plan: &'a Plan,
     images: &'a Images,
-    inherited: Inherited<'a>,
-}
-
-/// What the processes get from outside.
-struct Inherited<'a> {
-    namespaces: &'a Namespaces,
-    streams: &'a Streams,
-    null: Option<&'a File>,
-}
-
-impl Inherited<'_> {
-    fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let namespaces = self.namespaces.external.iter().map(|(_, file)| file.as_fd());
-        namespaces.chain(self.null.map(AsFd::as_fd)).collect()
-    }
-
-    fn names(&self) -> Vec<(String, RawFd)> {
-        let namespaces = self.namespaces.external.iter();
-        let named = namespaces.map(|(name, file)| ((*name).to_owned(), file.as_raw_fd()));
-        named.chain(self.streams.inherited(self.null.map(AsFd::as_fd))).collect()
-    }
+    /// What exists already of namespaces, and what the standard streams were.
+    places: (&'a Namespaces, &'a Streams),
 }
 
 impl Revival<'_> {
@@ -161,7 +148,16 @@ impl Revival<'_> {
         let mounts = self.mounts(creation)?;
         let rootfs = std::fs::canonicalize(self.bundle.rootfs())
             .attempt_on("find the root file system", &self.bundle.rootfs())?;
-        let criu = self.start(creation, &rootfs)?;
+        let streams = self.streams()?;
+        let given = streams.each_ref().map(AsFd::as_fd);
+        let (namespaces, earlier) = self.places;
+        let replacements = earlier.replacements(given)?;
+        let external = namespaces.external.iter();
+        let mut inherited = replacements.all();
+        inherited
+            .extend(external.clone().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())));
+        let kept = external.map(|(_, file)| file.as_fd()).chain(replacements.opened()).collect();
+        let criu = self.start(creation, &rootfs, (streams, kept))?;
         self.enter_groups(creation, &criu)?;
         creation.journal.note_hook(criu.pid(), criu.pidfd())?;
         let images = self.images.seen_by(criu.pid())?;
@@ -174,8 +170,8 @@ impl Revival<'_> {
             config: config(&self.bundle.spec().annotations),
             sibling: true,
             mounts,
-            inherited: self.inherited.names(),
-            joined: self.inherited.namespaces.joined.clone(),
+            inherited,
+            joined: namespaces.joined.clone(),
             cgroups: cgroups_of(criu.pid())?,
             lsm_profile: self.options.lsm_profile.as_deref(),
             lsm_mount_context: self.options.lsm_mount_context.as_deref(),
@@ -200,14 +196,22 @@ impl Revival<'_> {
         })
     }
 
-    fn start(&self, creation: &Creation, rootfs: &Path) -> Result<Criu> {
-        let streams = match &self.options.stdio {
-            Stdio::Inherit => [own(0)?, own(1)?, own(2)?],
-            given @ Stdio::Fds { .. } => [given.stream(0)?, given.stream(1)?, given.stream(2)?],
-        };
+    fn streams(&self) -> Result<[OwnedFd; 3]> {
+        match &self.options.stdio {
+            Stdio::Inherit => Ok([own(0)?, own(1)?, own(2)?]),
+            given @ Stdio::Fds { .. } => Ok([given.stream(0)?, given.stream(1)?, given.stream(2)?]),
+        }
+    }
+
+    fn start(
+        &self,
+        creation: &Creation,
+        rootfs: &Path,
+        (streams, inherited): ([OwnedFd; 3], Vec<BorrowedFd<'_>>),
+    ) -> Result<Criu> {
         let start = Start {
             streams: Some(streams),
-            inherited: self.inherited.fds(),
+            inherited,
             root: Some(rootfs),
             keyring: (!self.options.no_new_keyring).then(|| creation.directory.id().keyring()),
             // A job of a shell stays in the process group that the shell has put this process into.

@@ -1,8 +1,8 @@
 //! The directories of a checkpoint.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::options::CriuOptions;
@@ -64,6 +64,22 @@ impl Images {
         self.work.as_ref().map(|(directory, _)| directory.as_raw_fd())
     }
 
+    /// Lets a group read the images. A container with ids of its own reads them when its processes have
+    /// those already.
+    ///
+    /// # Errors
+    /// The failure of a system call, with the path.
+    pub(crate) fn allow(&self, group: u32) -> Result<()> {
+        give(&self.path, group, 0o050)?;
+        for entry in std::fs::read_dir(&self.path).attempt_on("list", &self.path)? {
+            let path = entry.attempt_on("list", &self.path)?.path();
+            if path.symlink_metadata().is_ok_and(|found| found.is_file()) {
+                give(&path, group, 0o040)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The path of a file in the directory of images.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -88,6 +104,17 @@ impl Images {
             Err(error) => Err(error.context("invalid --parent-path")),
         }
     }
+}
+
+fn give(path: &Path, group: u32, more: u32) -> Result<()> {
+    let found = path.metadata().attempt_on("look at", path)?;
+    // As others it may already.
+    if found.mode() & (more >> 3) == more >> 3 {
+        return Ok(());
+    }
+    chown(path, None, Some(group)).attempt_on("change the group of", path)?;
+    let mode = Permissions::from_mode(found.mode() & 0o7777 | more);
+    std::fs::set_permissions(path, mode).attempt_on("change the mode of", path)
 }
 
 fn make_directory(path: &Path) -> Result<()> {

@@ -5,7 +5,7 @@
 //! container shows, have a file of their own.
 
 use std::fs::{File, metadata, read_link, read_to_string, write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -36,8 +36,30 @@ struct HostFile {
     name: String,
     /// Its path on the host.
     path: PathBuf,
+    /// Type and permissions, which what takes its place must have too.
+    mode: u32,
     /// Which stream it is.
     stream: RawFd,
+}
+
+/// What takes the place of the streams: names in the images, and criu's descriptors.
+#[derive(Debug, Default)]
+pub(crate) struct Replacements {
+    named: Vec<(String, RawFd)>,
+    opened: Vec<(String, File)>,
+}
+
+impl Replacements {
+    /// The descriptors that were opened for it.
+    pub(crate) fn opened(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.opened.iter().map(|(_, file)| file.as_fd())
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<(String, RawFd)> {
+        let opened = self.opened.iter().map(|(name, file)| (name.clone(), file.as_raw_fd()));
+        self.named.iter().cloned().chain(opened).collect()
+    }
 }
 
 impl Streams {
@@ -53,9 +75,7 @@ impl Streams {
             // One that is closed has no link.
             let link = read_link(format!("/proc/{pid}/fd/{stream}")).unwrap_or_default();
             streams.links.push(link.to_string_lossy().into_owned());
-            if let Some(name) = host_file(pid, stream, &inside) {
-                streams.files.push(HostFile { name, path: link, stream });
-            }
+            streams.files.extend(host_file(pid, stream, &inside));
         }
         Ok(streams)
     }
@@ -85,49 +105,56 @@ impl Streams {
         Ok(Self { links: load(&images.file(LINKS))?, files })
     }
 
-    /// Whether a stream was the null device of the host, for which the open one is needed.
-    pub(crate) fn has_null(&self) -> bool {
-        self.files.iter().any(|file| file.path == Path::new(NULL))
-    }
-
-    /// What takes the place of each: as it is named in the images, and criu's descriptor. What goes to
-    /// nowhere stays there.
-    pub(crate) fn inherited(&self, null: Option<BorrowedFd<'_>>) -> Vec<(String, RawFd)> {
+    /// What takes the place of each, now that `given` are the streams. A file of the host is followed by the
+    /// stream if that is of its kind, and opened again otherwise; what went nowhere still does.
+    ///
+    /// # Errors
+    /// A file of the host that cannot be opened.
+    pub(crate) fn replacements(&self, given: [BorrowedFd<'_>; 3]) -> Result<Replacements> {
+        let mut found = Replacements::default();
         let numbered = (0..).zip(&self.links).filter(|(_, link)| link.starts_with("pipe:"));
-        let mut inherited: Vec<_> = numbered.map(|(number, link)| (link.clone(), number)).collect();
-        for HostFile { name, path, stream } in &self.files {
-            let null = null.filter(|_| path == Path::new(NULL));
-            let fd = null.map_or(*stream, |null| null.as_raw_fd());
-            if !inherited.iter().any(|(known, _)| known == name) {
-                inherited.push((name.clone(), fd));
+        found.named.extend(numbered.map(|(number, link)| (link.clone(), number)));
+        for file in &self.files {
+            if found.all().iter().any(|(known, _)| *known == file.name) {
+                continue;
+            }
+            let stream = usize::try_from(file.stream).ok().and_then(|index| given.get(index));
+            if file.path != Path::new(NULL) && stream.is_some_and(|stream| is_like(*stream, file)) {
+                found.named.push((file.name.clone(), file.stream));
+            } else {
+                found.opened.push((file.name.clone(), open(&file.path)?));
             }
         }
-        inherited
+        Ok(found)
     }
 }
 
-/// The open null device.
-///
-/// # Errors
-/// The failure of open.
-pub(crate) fn null() -> Result<File> {
-    let path = Path::new(NULL);
-    File::options().read(true).write(true).open(path).attempt_on("open", path)
+fn is_like(stream: BorrowedFd<'_>, file: &HostFile) -> bool {
+    nix::sys::stat::fstat(stream).is_ok_and(|found| found.st_mode == file.mode)
 }
 
-/// What criu calls a stream that is a file of the host: by the numbers of its mount and of its inode.
-fn host_file(pid: i32, stream: RawFd, inside: &dyn Fn(u64) -> bool) -> Option<String> {
+/// Opens a file as far as may be: it is opened once more with the rights that the image names.
+fn open(path: &Path) -> Result<File> {
+    let both = File::options().read(true).write(true).open(path);
+    both.or_else(|_| File::open(path)).attempt_on("open the file of a standard stream", path)
+}
+
+/// A stream that is a file of the host. criu calls it by the numbers of its mount and of its inode.
+fn host_file(pid: i32, stream: RawFd, inside: &dyn Fn(u64) -> bool) -> Option<HostFile> {
     const MEMORY_DEVICES: u64 = 1;
-    let found = metadata(format!("/proc/{pid}/fd/{stream}")).ok()?;
+    let link = PathBuf::from(format!("/proc/{pid}/fd/{stream}"));
+    let found = metadata(&link).ok()?;
     let kind = found.file_type();
     let memory = nix::sys::stat::major(found.rdev()) == MEMORY_DEVICES;
-    if !(kind.is_file() || kind.is_char_device() && memory) {
+    let path = read_link(&link).ok().filter(|path| path.is_absolute())?;
+    if !(kind.is_file() || kind.is_fifo() || kind.is_char_device() && memory) {
         return None;
     }
     let info = read_to_string(format!("/proc/{pid}/fdinfo/{stream}")).ok()?;
     let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
     let mount = mount.trim().parse().ok()?;
-    (!inside(mount)).then(|| format!("file[{mount:x}:{:x}]", found.ino()))
+    let name = format!("file[{mount:x}:{:x}]", found.ino());
+    (!inside(mount)).then(|| HostFile { name, path, mode: found.mode(), stream })
 }
 
 fn save(content: &impl Serialize, path: &Path) -> Result<()> {
@@ -146,7 +173,6 @@ fn load<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::process::{Command, Stdio};
 
     use super::super::options::CriuOptions;
@@ -155,7 +181,8 @@ mod tests {
     #[test]
     fn pipes_and_files_of_the_host_are_found_again() {
         let directory = tempfile::tempdir().expect("a directory");
-        let file = File::create(directory.path().join("out")).expect("a file");
+        let path = directory.path().join("out");
+        let file = File::create(&path).expect("a file");
         let mut child = Command::new("sleep")
             .arg("60")
             .stdin(Stdio::null())
@@ -166,26 +193,25 @@ mod tests {
         let pid = i32::try_from(child.id()).expect("a pid");
         let streams = Streams::of(pid).expect("streams");
         assert!(streams.files.is_empty(), "this process has the mounts of the host: {streams:?}");
-        let names: Vec<_> = [0, 2].map(|stream| host_file(pid, stream, &|_| false)).into();
+        let files: Vec<_> =
+            (0..3).filter_map(|stream| host_file(pid, stream, &|_| false)).collect();
         child.kill().expect("kill");
         child.wait().expect("wait");
-        let files = names.into_iter().zip(&streams.links).zip([0, 2]);
-        let files = files.map(|((name, path), stream)| {
-            let name = name.expect("a file of the host");
-            assert!(name.starts_with("file["), "{name}");
-            HostFile { name, path: path.into(), stream }
-        });
-        let streams = Streams { files: files.collect(), ..streams };
+        assert_eq!(files.iter().map(|file| file.stream).collect::<Vec<_>>(), [0, 2]);
+        assert!(files.iter().all(|file| file.name.starts_with("file[")), "{files:?}");
         let options = CriuOptions { images: directory.path().to_owned(), ..CriuOptions::default() };
         let images = Images::open(&options, false).expect("images");
-        streams.save(&images).expect("saved");
+        Streams { files, ..streams }.save(&images).expect("saved");
+
         let loaded = Streams::load(&images).expect("loaded");
-        assert!(loaded.has_null());
-        let null = null().expect("null");
-        let inherited = loaded.inherited(Some(null.as_fd()));
-        let [pipe, first, second] = &inherited[..] else { panic!("{inherited:?}") };
-        assert!(pipe.0.starts_with("pipe:[") && pipe.1 == 1);
-        assert_eq!((first.1, second.1), (null.as_raw_fd(), 2));
+        let (null, again) = (open(Path::new(NULL)).expect("null"), open(&path).expect("the file"));
+        let same =
+            loaded.replacements([null.as_fd(), null.as_fd(), again.as_fd()]).expect("replaced");
+        let [(_, 1), (_, 2), (_, opened)] = same.all()[..] else { panic!("{same:?}") };
+        assert_eq!(same.opened().map(|fd| fd.as_raw_fd()).collect::<Vec<_>>(), [opened]);
+        let other = loaded.replacements([null.as_fd(); 3]).expect("replaced");
+        assert_eq!(other.opened().count(), 2, "a file cannot be followed by a device: {other:?}");
+
         std::fs::remove_file(directory.path().join(FILES)).expect("removed");
         assert!(Streams::load(&images).expect("loaded").files.is_empty());
     }
