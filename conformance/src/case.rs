@@ -72,6 +72,8 @@ pub(crate) enum Need {
     Selinux,
     /// No SELinux.
     NoSelinux,
+    /// criu, on a kernel that has what it needs.
+    Criu,
     /// The runtime has this command, which the specification does not ask for.
     Command(&'static str),
     /// The runtime has this option before the command, which the specification does not ask for.
@@ -160,6 +162,7 @@ impl Need {
             Self::NetworkDevices => {
                 (Network::is_possible(), "needs network devices of the kind veth".to_owned())
             }
+            Self::Criu => (host::criu(), "needs criu, and a kernel for it".to_owned()),
             Self::Command(_)
             | Self::GlobalOption(_)
             | Self::Feature(_)

@@ -195,3 +195,10 @@ pub(crate) fn apparmor() -> bool {
 pub(crate) fn selinux() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
+
+/// criu says that it can work here.
+pub(crate) fn criu() -> bool {
+    let mut command = Command::new("criu");
+    command.arg("check").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

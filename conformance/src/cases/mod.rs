@@ -10,6 +10,8 @@ mod block_io;
 mod capabilities;
 mod cgroup_paths;
 mod cgroups;
+mod checkpoint;
+mod checkpoint_outside;
 mod concurrency;
 mod config;
 mod control_files;
@@ -105,6 +107,8 @@ const GROUPS: &[&[Case]] = &[
     hook_programs::CASES,
     order::CASES,
     features::CASES,
+    checkpoint::CASES,
+    checkpoint_outside::CASES,
     exec::CASES,
     exec_settings::CASES,
     cgroups::CASES,

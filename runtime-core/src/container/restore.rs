@@ -1,7 +1,7 @@
 //! Making a container of the images of a checkpoint.
 
 use std::fs::{File, read_link};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::announcement::Announcement;
@@ -17,6 +17,7 @@ use crate::error::{Attempt, Context, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
 use crate::launch::Process;
+use crate::netdev;
 use crate::plan::{IdMaps, Plan, StateDocument, namespace_flag};
 use crate::spec::{Namespace, NamespaceKind};
 use crate::state::NOTIFY_DIRECTORY;
@@ -247,6 +248,7 @@ impl Revival<'_> {
                     devices: &mut creation.devices,
                 };
                 outside.note(process)?;
+                raise_loopback(self.bundle, process)?;
                 outside.enter(process)
             }
             Notice::Terminal(master) => console.accept(master),
@@ -265,6 +267,18 @@ impl Revival<'_> {
         let init = crate::state::Identity::of(process.pid, process.pidfd.as_fd())?;
         let (filter, agent) = creation::filter(self.plan, self.bundle)?;
         Ok(Served { init, namespaces: time_namespace(process.pid), filter, agent })
+    }
+}
+
+/// criu makes a network namespace, but leaves what is in it to others.
+fn raise_loopback(bundle: &Bundle, process: &Process) -> Result<()> {
+    let linux = &bundle.spec().linux;
+    match linux.namespace(NamespaceKind::Network) {
+        Some(Namespace { path: None, .. }) => {
+            let path = PathBuf::from(format!("/proc/{}/ns/net", process.pid));
+            netdev::raise_loopback(netdev::open_namespace(&path)?.as_fd())
+        }
+        _ => Ok(()),
     }
 }
 

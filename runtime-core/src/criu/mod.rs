@@ -24,4 +24,4 @@ pub(crate) use request::{Kind, Request};
 pub(crate) use response::{Feature, Notice};
 pub(crate) use session::{Criu, Start};
 pub(crate) use sources::{Sources, sources};
-pub(crate) use streams::{Replacements, Streams};
+pub(crate) use streams::Streams;

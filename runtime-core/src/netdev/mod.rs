@@ -187,6 +187,17 @@ impl Device {
     }
 }
 
+/// Sets the loopback device of a namespace up, which gives it its addresses.
+///
+/// # Errors
+/// The failure of a system call.
+pub(crate) fn raise_loopback(namespace: BorrowedFd<'_>) -> Result<()> {
+    const LOOPBACK: u32 = 1;
+    let socket = Socket::open_in(namespace).attempt("enter the network namespace")?;
+    let device = Link::numbered(&socket, LOOPBACK).attempt("find the loopback device")?;
+    device.set_up(&socket).attempt("set the loopback device up")
+}
+
 /// Opens the file of a network namespace.
 ///
 /// # Errors
