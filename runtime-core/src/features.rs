@@ -155,11 +155,13 @@ pub fn features() -> Features {
         ],
         mount_options,
         linux: linux(),
-        annotations: BTreeMap::from([(
-            "io.github.coracle-containers.coracle.version",
-            env!("CARGO_PKG_VERSION"),
-        )]),
+        annotations: BTreeMap::from([
+            ("io.github.coracle-containers.coracle.version", env!("CARGO_PKG_VERSION")),
+            // The name under which engines look for it.
+            ("org.opencontainers.runc.checkpoint.enabled", "true"),
+        ]),
         potentially_unsafe_config_annotations: vec![
+            crate::container::CRIU_CONFIG,
             "org.systemd.property.",
             crate::spec::seccomp::RECEIVER,
         ],

@@ -138,14 +138,14 @@ fn tell_ready(status: Option<OwnedFd>) -> Result<()> {
 
 /// The file with more options for criu: the annotation's (none, if it is empty), or that of the machine.
 pub(super) fn config(annotations: &BTreeMap<String, String>) -> Option<&str> {
-    if let Some(path) = annotations.get(ANNOTATION) {
+    if let Some(path) = annotations.get(CRIU_CONFIG) {
         return Some(&**path).filter(|path| !path.is_empty());
     }
     CONFIGS.into_iter().find(|path| Path::new(path).exists())
 }
 
 /// The annotation that names a file with options for criu.
-pub(crate) const ANNOTATION: &str = "org.criu.config";
+pub(crate) const CRIU_CONFIG: &str = "org.criu.config";
 
 /// The files of the machine: that of this runtime, or that of runc, which people have.
 const CONFIGS: [&str; 2] = ["/etc/criu/coracle.conf", "/etc/criu/runc.conf"];

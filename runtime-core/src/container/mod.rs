@@ -27,6 +27,7 @@ mod wait;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use bundle::Bundle;
+pub(crate) use checkpoint::CRIU_CONFIG;
 pub use checkpoint::CheckpointOptions;
 pub use exec::ExecProcess;
 pub use kill::KillTarget;
