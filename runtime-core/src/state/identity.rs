@@ -86,7 +86,8 @@ fn boot() -> u64 {
     })
 }
 
-/// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
+/// Field 22 of /proc/PID/stat (proc_pid_stat(5)), as it is outside of time namespaces: each reader is
+/// shown the clock of its own.
 fn start_time(pid: i32) -> Result<u64> {
     let path = std::path::PathBuf::from(format!("/proc/{pid}/stat"));
     let mut text = String::new();
@@ -95,7 +96,25 @@ fn start_time(pid: i32) -> Result<u64> {
         .attempt_on("read", &path)?;
     let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let field = after_name.split_ascii_whitespace().nth(19);
-    Ok(field.and_then(|field| field.parse().ok()).unwrap_or(0))
+    let shown: i64 = field.and_then(|field| field.parse().ok()).unwrap_or(0);
+    Ok(u64::try_from(shown - own_offset()).unwrap_or(0))
+}
+
+/// By how many clock ticks this process's boot is shown too early (time_namespaces(7)); 0 where there are
+/// no time namespaces.
+fn own_offset() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    boot_offset(&text).unwrap_or(0)
+}
+
+/// The ticks are hundredths of a second on every architecture (`USER_HZ`).
+fn boot_offset(text: &str) -> Option<i64> {
+    let words: Vec<&str> = text
+        .lines()
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .find(|words| matches!(words.first(), Some(&("boottime" | "7"))))?;
+    let number = |at: usize| words.get(at)?.parse::<i64>().ok();
+    number(1)?.checked_mul(100)?.checked_add(number(2)? / 10_000_000)
 }
 
 #[cfg(test)]
@@ -124,6 +143,14 @@ mod tests {
         assert!(identity.open().is_none(), "a zombie has ended");
         child.wait().expect("wait");
         assert!(identity.open_even_ended().is_none());
+    }
+
+    #[test]
+    fn the_offset_of_the_own_clock_is_taken_off() {
+        let text = "monotonic           5         0\nboottime      864000  70000000\n";
+        assert_eq!(boot_offset(text), Some(86_400_007));
+        assert_eq!(boot_offset("monotonic 5 0\n"), None);
+        assert_eq!(own_offset(), 0, "the tests run outside of time namespaces");
     }
 
     #[test]
