@@ -101,8 +101,14 @@ fn reread(name: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn other(name: &str, times: &mut Times) -> Outcome<()> {
-    let group = timed(&mut times.make, || Ok(Cgroup::new(hierarchies::auto(), name)?))?;
+/// The crate's way; directories that it does not know are made and removed for it by plain calls, so
+/// that both make the same ones.
+fn other(name: &str, unknown: &[PathBuf], times: &mut Times) -> Outcome<()> {
+    let group = timed(&mut times.make, || {
+        let group = Cgroup::new(hierarchies::auto(), name)?;
+        unknown.iter().try_for_each(fs::create_dir)?;
+        Ok(group)
+    })?;
     let done = timed(&mut times.limit, || {
         let mut wanted = Resources::default();
         wanted.memory.memory_hard_limit = Some(MEMORY);
@@ -112,8 +118,19 @@ fn other(name: &str, times: &mut Times) -> Outcome<()> {
         wanted.pid.maximum_number_of_processes = Some(MaxValue::Value(PIDS));
         Ok(group.apply(&wanted)?)
     });
-    timed(&mut times.remove, || Ok(group.delete()?))?;
+    timed(&mut times.remove, || {
+        group.delete()?;
+        Ok(unknown.iter().try_for_each(fs::remove_dir)?)
+    })?;
     done
+}
+
+/// Those of the directories that the crate does not make: the cgroup2 hierarchy beside cgroup v1.
+fn unknown(directories: &[PathBuf], name: &str) -> Outcome<Vec<PathBuf>> {
+    let group = Cgroup::new(hierarchies::auto(), name)?;
+    let missing = directories.iter().filter(|directory| !directory.exists()).cloned().collect();
+    group.delete()?;
+    Ok(missing)
 }
 
 /// The directories and writes that the kernel needs for the same, and nothing else.
@@ -170,11 +187,12 @@ fn main() -> Outcome<()> {
     let (directories, files) = places(&layout, &name)?;
     // The controllers of cgroup v2 are shared out once, so that this is in nobody's figures.
     library(&layout, &name, &mut Times::default())?;
+    let unknown = unknown(&directories, &name)?;
     let (mut ours, mut theirs, mut kernel) = <(Times, Times, Times)>::default();
     for _ in 0..rounds {
         bare(&directories, &files, &mut kernel)?;
         library(&layout, &name, &mut ours)?;
-        other(&name, &mut theirs)?;
+        other(&name, &unknown, &mut theirs)?;
     }
     println!(
         "| cgroup of a container, µs | bare calls | coracle | cgroups-rs |\n|---|--:|--:|--:|"
@@ -188,6 +206,14 @@ fn main() -> Outcome<()> {
         let [kernel, ours, theirs] = [&kernel, &ours, &theirs].map(|times| median(&of(times)));
         println!("| {row} | {kernel:.0} | {ours:.0} ({:.2}×) | {theirs:.0} |", ours / kernel);
     }
-    println!("\n{rounds} rounds, {} hierarchies; medians", directories.len());
+    let version = if hierarchies::auto().v2() { "v2" } else { "v1" };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    println!(
+        "\n{rounds} rounds, medians; Linux {}, cgroup {version}, {} directories, of which cgroups-rs does \
+         not know {}",
+        release.trim(),
+        directories.len(),
+        unknown.len()
+    );
     Ok(())
 }
