@@ -510,7 +510,6 @@ mod tests {
     fn faults_name_the_word() {
         for (line, message, status) in [
             ("frobnicate", "unknown command \"frobnicate\"", 3),
-            ("restore c", "the command \"restore\" is not supported yet", 3),
             ("help frobnicate", "unknown command \"frobnicate\"", 3),
             ("--foo state c", "flag provided but not defined: --foo", 1),
             ("state --foo c", "flag provided but not defined: --foo", 1),
