@@ -13,7 +13,7 @@ use crate::value;
 /// A container that `create` or `run` made.
 #[derive(Debug)]
 pub(crate) struct Container<'t> {
-    trial: &'t Trial,
+    pub(crate) trial: &'t Trial,
     /// Its id.
     pub(crate) id: String,
     /// Its bundle.

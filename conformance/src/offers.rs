@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// The optional commands that cases use.
-const COMMANDS: &[&str] = &["update", "events", "checkpoint"];
+const COMMANDS: &[&str] = &["update", "events", "checkpoint", "mounts"];
 
 /// Commands and features that not every runtime has and none must have: their cases are left out,
 /// with the reason, where the runtime itself says that it does not offer them.

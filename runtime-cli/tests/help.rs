@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-const TOPICS: [&str; 20] = [
+const TOPICS: [&str; 21] = [
     "",
     "create",
     "start",
@@ -24,6 +24,7 @@ const TOPICS: [&str; 20] = [
     "wait",
     "spec",
     "features",
+    "mounts",
     "info",
     "explain",
     "completion",

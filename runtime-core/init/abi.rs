@@ -88,6 +88,7 @@ pub const MOUNT_ATTR_NODEV: u64 = 0x04;
 pub const MOUNT_ATTR_NOEXEC: u64 = 0x08;
 pub const MOUNT_ATTR_ATIME: u64 = 0x70;
 pub const MNT_DETACH: u32 = 2;
+pub const UMOUNT_NOFOLLOW: u32 = 8;
 pub const MS_SLAVE: u64 = 1 << 19;
 pub const MS_PRIVATE: u64 = 1 << 18;
 

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use crate::abi::{
     AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, EINVAL, EPERM, FSCONFIG_CMD_CREATE,
     FSCONFIG_CMD_RECONFIGURE, MNT_DETACH, MOUNT_ATTR_ATIME, MOUNT_ATTR_RDONLY, MQUEUE_MAGIC,
-    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, RESOLVE_NO_MAGICLINKS,
+    MS_SLAVE, MountAttr, O_DIRECTORY, O_PATH, RESOLVE_NO_MAGICLINKS, UMOUNT_NOFOLLOW,
 };
 use crate::init::{Init, Kind};
 use crate::program::{List, Op, Slot};
@@ -163,6 +163,15 @@ impl Init {
         let place = self.look_up(target, O_PATH, 0).about(Op::Open, target)?;
         let fs = sys::fspick(place).about(Op::Fsopen, target)?;
         configure(fs, options, FSCONFIG_CMD_RECONFIGURE, target)
+    }
+
+    /// Takes the mount at the path away. What is mounted on has a name that nobody can change, so that the
+    /// name in the directory's descriptor still means the same when umount2(2) looks it up.
+    pub fn detach(&mut self, path: &'static CStr) -> Result {
+        let (directory, name) = self.straight_parent(path).about(Op::Open, path)?;
+        sys::fchdir(directory).about(Op::Chdir, path)?;
+        sys::umount(name, MNT_DETACH | UMOUNT_NOFOLLOW).about(Op::Unmount, path)?;
+        Ok(())
     }
 
     /// Makes a file system by mount(2), which needs a place: one that is there on every host.

@@ -366,6 +366,15 @@ impl Init {
         Ok((self.parent.fd, name))
     }
 
+    /// The directory of `path`, without a link on the way, and the last name.
+    pub fn straight_parent(&mut self, path: &'static CStr) -> sys::Result<(Fd, &'static CStr)> {
+        let (directory, name) = split(path).ok_or(Errno(EINVAL))?;
+        if !self.open_parent(directory, RESOLVE_NO_SYMLINKS)? {
+            return Err(Errno(ENOENT));
+        }
+        Ok((self.parent.fd, name))
+    }
+
     /// Forgets the kept directory: a mount may hide it.
     pub fn forget_parent(&mut self) {
         self.keep_parent(b"", -1, 0);

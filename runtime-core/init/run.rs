@@ -85,6 +85,7 @@ impl Init {
 
     fn root_step(&mut self, step: &Step<'static>) -> Result {
         match *step {
+            Step::Detach { path } => self.detach(path),
             Step::Directory { path, mode } => self.directory(path, mode),
             Step::Symlink { target, path } => self.symlink(target, path),
             Step::SymlinkIfThere { needs, target, path } => match self.look_up(needs, O_PATH, 0) {

@@ -37,6 +37,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod memory;
+mod mount_changes;
 mod mount_ids;
 mod mount_options;
 mod mounts;
@@ -87,6 +88,7 @@ const GROUPS: &[&[Case]] = &[
     mounts::CASES,
     mount_options::CASES,
     mount_ids::CASES,
+    mount_changes::CASES,
     rootfs::CASES,
     filesystems::CASES,
     remounts::CASES,

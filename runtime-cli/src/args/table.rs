@@ -26,6 +26,7 @@ pub(crate) enum Verb {
     Wait,
     Checkpoint,
     Restore,
+    Mounts,
     Info,
     Completion,
     Manual,
@@ -188,7 +189,7 @@ const FORMAT: Flag =
 
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
-    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, EVENTS, WAIT,
+    CREATE, START, RUN, EXEC, STATE, LIST, PS, KILL, DELETE, PAUSE, RESUME, UPDATE, MOUNTS, EVENTS, WAIT,
     CHECKPOINT, RESTORE, SPEC, FEATURES, INFO, EXPLAIN, COMPLETION, MANUAL,
 ];
 
@@ -371,6 +372,17 @@ const UPDATE: Command = Command {
               container without a class of service (Intel RDT) gets one of its own when a share is \
               given; a class that was there before the container is not changed.",
     ..Command::new(Verb::Update, "update", "change the limits of a container")
+};
+
+const MOUNTS: Command = Command {
+    arguments: "add|remove CONTAINER FILE",
+    at_least: 3,
+    at_most: 3,
+    details: "FILE (- for standard input) is JSON: the list `mounts` of config.json, or an object with \
+              it. Sources are paths of the host; for `remove` only destinations count. No part of a \
+              destination may be a symbolic link. Either all mounts are added or none; they end with the \
+              container.",
+    ..Command::new(Verb::Mounts, "mounts", "add mounts to a container that exists, or remove them")
 };
 
 const EVENTS: Command = Command {

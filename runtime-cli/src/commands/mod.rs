@@ -13,6 +13,7 @@ mod info;
 mod kill;
 mod list;
 mod manual;
+mod mounts;
 mod pause;
 mod ps;
 mod restore;
@@ -51,6 +52,7 @@ pub(crate) fn run(globals: &Globals, matches: &Matches) -> Result<u8, Failure> {
         Verb::Update => update::run(globals, matches),
         Verb::Events => events::run(globals, matches),
         Verb::Features => features::run(),
+        Verb::Mounts => mounts::run(globals, matches),
         Verb::Info => info::run(globals),
         Verb::Explain => explain::run(globals, matches),
         Verb::Wait => wait::run(globals, matches),

@@ -346,6 +346,8 @@ fn record(creation: &Creation, plan: Plan, bundle: &Bundle, served: &Served) -> 
         joined: joined(spec),
         shares_mounts: plan.shares_mounts,
         id_maps: plan.id_maps.or(plan.joined_maps),
+        mount_label: spec.linux.mount_label.clone(),
+        rootfs_propagation: spec.linux.rootfs_propagation,
         process: plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy,

@@ -158,7 +158,7 @@ impl Gates for ExecGates<'_> {
 }
 
 /// Kills the process on the way out unless it was started completely.
-struct Started(Option<launch::Process>);
+pub(super) struct Started(pub(super) Option<launch::Process>);
 
 impl Drop for Started {
     fn drop(&mut self) {

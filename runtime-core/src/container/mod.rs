@@ -10,6 +10,7 @@ mod exec;
 mod kill;
 mod list;
 mod load;
+mod mounts;
 mod notify;
 #[cfg(feature = "oci-spec")]
 mod oci;

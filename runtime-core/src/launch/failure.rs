@@ -82,6 +82,8 @@ fn mount_refusal(error: Error, step: &Step<'_>, op: u32) -> Error {
     const MOVE: u32 = Op::MoveMount as u32;
     const SETATTR: u32 = Op::MountSetattr as u32;
     const PIVOT: u32 = Op::PivotRoot as u32;
+    const OPEN: u32 = Op::Open as u32;
+    const UNMOUNT: u32 = Op::Unmount as u32;
     let errno = error.errno().unwrap_or(0);
     let hint = match (*step, op, errno) {
         (Step::NewFilesystem { kind, .. }, FSMOUNT, libc::EPERM)
@@ -92,6 +94,10 @@ fn mount_refusal(error: Error, step: &Step<'_>, op: u32) -> Error {
         (Step::NewFilesystem { .. }, CREATE, libc::EPERM) => {
             "a block device must be one that linux.resources.devices allows"
         }
+        (Step::Attach { no_symlink: true, .. } | Step::Detach { .. }, OPEN, libc::ELOOP) => {
+            "the destination must not lead through a symbolic link"
+        }
+        (Step::Detach { .. }, UNMOUNT, libc::EINVAL) => "nothing is mounted there",
         (Step::Attach { .. }, MOVE, libc::ENOTDIR | libc::EINVAL) => {
             "a directory can only be mounted on a directory, anything else on a file"
         }

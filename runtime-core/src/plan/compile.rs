@@ -149,7 +149,7 @@ impl Plan {
         self.rlimits.clone_from(&process.rlimits);
     }
 
-    fn assemble(mut draft: Draft<'_>, fill: impl FnOnce(&mut Self)) -> Result<Self> {
+    pub(super) fn assemble(mut draft: Draft<'_>, fill: impl FnOnce(&mut Self)) -> Result<Self> {
         let mut plan = Self {
             program: draft.finish()?,
             origins: draft.origins,
@@ -182,7 +182,7 @@ impl Plan {
     }
 }
 
-fn check_kernel(host: &Host) -> Result<()> {
+pub(super) fn check_kernel(host: &Host) -> Result<()> {
     if host.kernel >= KERNEL {
         return Ok(());
     }

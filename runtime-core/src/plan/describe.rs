@@ -149,6 +149,7 @@ fn placed(step: &Step<'_>) -> Option<String> {
 
 fn inside(step: &Step<'_>) -> Option<String> {
     Some(match step {
+        Step::Detach { path } => format!("unmount {}", text(path)),
         Step::Directory { path, mode } => format!("make directory {} ({mode:04o})", text(path)),
         Step::Symlink { target, path } => format!("link {} to {}", text(path), text(target)),
         Step::SymlinkIfThere { needs, target, path } => {

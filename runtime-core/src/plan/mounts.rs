@@ -119,28 +119,38 @@ pub(super) fn gather(setting: Setting<'_>, draft: &mut Draft<'_>) -> Result<Vec<
     let mut planned = Vec::with_capacity(setting.spec.mounts.len() + 20);
     for (index, mount) in setting.spec.mounts.iter().enumerate() {
         let options = Options::parse(mount, index)?;
-        let origin = Origin::Element("mounts", index);
-        trees::check_ids(mount, &options, &origin)?;
-        check_target(mount, index)?;
-        let target = inner_path(&mount.destination, &origin)?;
-        if options.remount {
-            planned.extend(remount(&options, &target, &origin)?);
-            continue;
-        }
-        if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
-            planned.extend(cgroup_mount::gather(setting, draft, mount, &options, &origin)?);
-            continue;
-        }
-        let (attachment, later) = match options.bind {
-            Some(recursive) => bind(setting, draft, mount, (&options, recursive, &origin))?,
-            None => filesystem::gather(setting, draft, mount, &options, &origin)?,
-        };
-        planned.push((Action::Attach(Box::new(attachment)), origin.clone()));
-        planned.extend(
-            later.iter().map(|one| (Action::propagate(target.clone(), *one), origin.clone())),
-        );
+        gather_one(setting, draft, (index, mount, &options), &mut planned)?;
     }
     Ok(planned)
+}
+
+/// Plans one mount.
+pub(super) fn gather_one(
+    setting: Setting<'_>,
+    draft: &mut Draft<'_>,
+    (index, mount, options): (usize, &Mount, &Options<'_>),
+    planned: &mut Vec<Planned>,
+) -> Result<()> {
+    let origin = Origin::Element("mounts", index);
+    trees::check_ids(mount, options, &origin)?;
+    check_target(mount, index)?;
+    let target = inner_path(&mount.destination, &origin)?;
+    if options.remount {
+        planned.extend(remount(options, &target, &origin)?);
+        return Ok(());
+    }
+    if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
+        planned.extend(cgroup_mount::gather(setting, draft, mount, options, &origin)?);
+        return Ok(());
+    }
+    let (attachment, later) = match options.bind {
+        Some(recursive) => bind(setting, draft, mount, (options, recursive, &origin))?,
+        None => filesystem::gather(setting, draft, mount, options, &origin)?,
+    };
+    planned.push((Action::Attach(Box::new(attachment)), origin.clone()));
+    planned
+        .extend(later.iter().map(|one| (Action::propagate(target.clone(), *one), origin.clone())));
+    Ok(())
 }
 
 /// Whether a mount may go to its destination, as far as that can be told from its name; the
@@ -330,7 +340,12 @@ pub(super) fn write_seals(draft: &mut Draft<'_>, planned: &[Planned]) {
 }
 
 /// Writes the step that makes a tree, if the caller does not open it.
-fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: &Origin) {
+pub(super) fn write_make(
+    draft: &mut Draft<'_>,
+    tree: Handle,
+    make: Option<&Make>,
+    origin: &Origin,
+) {
     let slot = draft.slot(tree);
     match make {
         None => {}
@@ -356,7 +371,7 @@ fn write_make(draft: &mut Draft<'_>, tree: Handle, make: Option<&Make>, origin: 
     }
 }
 
-fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
+pub(super) fn write_action(draft: &mut Draft<'_>, action: &Action, origin: Origin) {
     let step = match action {
         Action::Attach(attachment) => Step::Attach {
             slot: draft.slot(attachment.tree),

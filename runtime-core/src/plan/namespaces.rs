@@ -52,6 +52,8 @@ const AT_SPAWN: [NamespaceKind; 5] = [
 pub(super) struct Namespaces {
     /// Those to join, in order.
     joined: Vec<(NamespaceKind, Handle, Origin)>,
+    /// Kinds that a container has already.
+    existing: u32,
     /// Kinds that are new.
     new: u32,
     /// Kinds that the spawn makes.
@@ -119,6 +121,7 @@ impl Namespaces {
         };
         Ok(Self {
             joined,
+            existing: 0,
             new,
             at_spawn: new & spawnable,
             time_offsets: time_offsets(linux, new)?,
@@ -128,9 +131,23 @@ impl Namespaces {
         })
     }
 
+    /// Those of a container that exists: nothing is new, and joining them is another matter.
+    pub(super) fn of_container(kinds: u32, id_maps: Option<IdMaps>) -> Self {
+        Self {
+            joined: Vec::new(),
+            existing: kinds,
+            new: 0,
+            at_spawn: 0,
+            time_offsets: CString::default(),
+            id_maps,
+            joined_maps: None,
+            early: false,
+        }
+    }
+
     /// All kinds that differ from the caller's.
     pub(super) fn all(&self) -> u32 {
-        self.joined.iter().fold(self.new, |kinds, (kind, ..)| kinds | flag(*kind))
+        self.joined.iter().fold(self.new | self.existing, |kinds, (kind, ..)| kinds | flag(*kind))
     }
 
     /// The maps of the user namespace, as far as the configuration tells them.

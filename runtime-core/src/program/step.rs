@@ -159,6 +159,9 @@ steps! {
     /// Gives the file system mounted at `target` new options (fspick, fsconfig): the options as in
     /// [`Step::NewFilesystem`].
     Reconfigure = 85 { target: &'a CStr, options: List<'a> }
+    /// Takes the mount at `path` away, with all that is mounted below it (`MNT_DETACH`). No part of the path
+    /// may be a symbolic link (`ELOOP`); where nothing is mounted that is an error (`EINVAL`).
+    Detach = 92 { path: &'a CStr }
     /// Makes a directory (and its missing parents, 0755); an existing one is left alone.
     Directory = 32 { path: &'a CStr, mode: u32 }
     /// Makes a symbolic link; what exists already is left alone.

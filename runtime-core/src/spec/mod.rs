@@ -43,7 +43,7 @@ pub use process::{
 };
 pub use resources::Resources;
 pub use seccomp::Seccomp;
-pub(crate) use validate::net_device_field;
+pub(crate) use validate::{check_mounts, net_device_field};
 
 use crate::error::{Error, ErrorKind, Result};
 use object::object;
@@ -144,6 +144,33 @@ impl Process {
         let mut warnings = Vec::new();
         value.normalize(&mut warnings);
         value.validate("").map_err(|error| source::locate(text, error))?;
+        Ok(Loaded { value, warnings })
+    }
+}
+
+object! {
+    /// A file with nothing but mounts, or a configuration of which nothing else is looked at.
+    struct Mounts {
+        mounts: Vec<Mount> = required "mounts",
+    }
+}
+
+impl Mount {
+    /// Parses and validates mounts as the command `mounts` takes them: a list, or an object with the key
+    /// `mounts` as in `config.json`.
+    ///
+    /// # Errors
+    /// As [`Spec::parse`].
+    pub fn parse_list(text: &[u8]) -> Result<Loaded<Vec<Self>>> {
+        let list = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        let mut value: Vec<Self> = if list {
+            source::parse(text)?
+        } else {
+            source::parse::<Mounts>(text)?.mounts
+        };
+        let mut warnings = Vec::new();
+        validate::normalize_mounts(&mut value, &mut warnings);
+        validate::check_mounts(&value).map_err(|error| source::locate(text, error))?;
         Ok(Loaded { value, warnings })
     }
 }

@@ -12,7 +12,7 @@ use crate::id::ContainerId;
 use crate::plan::{IdMaps, StateDocument};
 use crate::rdt;
 use crate::seccomp::Address;
-use crate::spec::{Hooks, MemoryPolicy, Personality, Process};
+use crate::spec::{Hooks, MemoryPolicy, Personality, Process, Propagation};
 
 /// The version of the schema; raised when an older library could misread a newer record.
 pub(crate) const VERSION: u32 = 1;
@@ -54,6 +54,12 @@ pub(crate) struct Record {
     /// The maps of its user namespace, where it was made for it or the configuration names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id_maps: Option<IdMaps>,
+    /// `linux.mountLabel`, for mounts that are added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mount_label: Option<String>,
+    /// `linux.rootfsPropagation`, for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rootfs_propagation: Option<Propagation>,
     /// The process settings, with which further processes are started.
     pub(crate) process: Option<Process>,
     /// The execution domain.

@@ -25,6 +25,7 @@ mod abi;
 
 mod binary;
 mod console;
+mod detach;
 mod device;
 mod flow;
 mod harness;

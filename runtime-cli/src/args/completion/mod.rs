@@ -61,6 +61,7 @@ impl Values {
     fn of_argument(word: &'static str) -> Self {
         match word.trim_matches(['[', ']']) {
             "CONTAINER" => Self::Containers,
+            "FILE" => Self::Files,
             "SIGNAL" => Self::Words(vec![
                 "TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH",
             ]),

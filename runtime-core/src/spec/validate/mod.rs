@@ -32,9 +32,7 @@ impl Spec {
         if self.root.path.as_os_str().is_empty() {
             return Err(invalid("root.path", "is empty"));
         }
-        for (index, mount) in self.mounts.iter().enumerate() {
-            check_mount(mount, &format!("mounts[{index}]"))?;
-        }
+        check_mounts(&self.mounts)?;
         if let Some(process) = &self.process {
             process.validate("process")?;
         }
@@ -70,20 +68,7 @@ impl Spec {
         for namespace in &mut self.linux.namespaces {
             drop_empty_path(&mut namespace.path);
         }
-        for (index, mount) in self.mounts.iter_mut().enumerate() {
-            drop_empty(&mut mount.kind);
-            drop_empty_path(&mut mount.source);
-            if mount.destination.is_relative() && !mount.destination.as_os_str().is_empty() {
-                warnings.push(format!(
-                    "mounts[{index}].destination: {:?} is relative, taken from /",
-                    mount.destination
-                ));
-                mount.destination = Path::new("/").join(&mount.destination);
-            }
-            if mount.destination.components().any(|part| part == Component::ParentDir) {
-                mount.destination = without_parents(&mount.destination);
-            }
-        }
+        normalize_mounts(&mut self.mounts, warnings);
         self.linux.sysctl = std::mem::take(&mut self.linux.sysctl)
             .into_iter()
             .map(|(name, value)| (super::sysctl::dotted(&name), value))
@@ -225,6 +210,30 @@ fn check_version(version: &str) -> Result<()> {
 fn not_a_version(version: &str) -> Error {
     invalid("ociVersion", format!("{version:?} is not a semantic version"))
         .with_hint("such as 1.2.1")
+}
+
+pub(super) fn normalize_mounts(mounts: &mut [Mount], warnings: &mut Vec<String>) {
+    for (index, mount) in mounts.iter_mut().enumerate() {
+        drop_empty(&mut mount.kind);
+        drop_empty_path(&mut mount.source);
+        if mount.destination.is_relative() && !mount.destination.as_os_str().is_empty() {
+            warnings.push(format!(
+                "mounts[{index}].destination: {:?} is relative, taken from /",
+                mount.destination
+            ));
+            mount.destination = Path::new("/").join(&mount.destination);
+        }
+        if mount.destination.components().any(|part| part == Component::ParentDir) {
+            mount.destination = without_parents(&mount.destination);
+        }
+    }
+}
+
+pub(crate) fn check_mounts(mounts: &[Mount]) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        check_mount(mount, &format!("mounts[{index}]"))?;
+    }
+    Ok(())
 }
 
 fn check_mount(mount: &Mount, field: &str) -> Result<()> {
