@@ -1,6 +1,7 @@
 //! `update` and `events`: limits of a container that runs, and what it uses.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::control_files::cgroup_of;
 use crate::case::{Case, Need};
 use crate::container::Container;
-use crate::failure::{Check, ensure};
+use crate::failure::{Check, ensure, skip};
 use crate::trial::Trial;
 use crate::value::{equal, text};
 
@@ -83,6 +84,41 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .needs(&[Need::Controller("pids"), Need::Controller("memory"), Need::Command("update")]),
+    Case::new(
+        "update/refused-by-systemd",
+        "what systemd refuses leaves limits, devices and the unit as they were",
+        |t| {
+            if t.host.systemd.is_none() {
+                return skip("needs the systemd driver");
+            }
+            let node = json!({ "path": "/dev/extra", "type": "c", "major": 10, "minor": 183 });
+            let rule = json!({ "allow": true, "type": "c", "major": 10, "access": "rwm" });
+            let limits = json!({ "pids": { "limit": 50 }, "devices": [rule] });
+            let b = t.bundle().set("/linux/devices", json!([node]));
+            let c = b.set("/linux/resources", limits).ops(&["sleep"]).start()?;
+            // The kernel takes it, systemd does not.
+            let asked = json!({
+                "pids": { "limit": 60 },
+                "unified": { "memory.high": "0" },
+                "devices": [{ "allow": false, "access": "rwm" }],
+            });
+            let call = t.call(&["update", "--resources", "-", &c.id]);
+            call.stdin(&asked.to_string())?.run()?.fails_with("MemoryHigh")?;
+            holds(t, &c, ("pids", "pids.max", "pids.max", "50", "50"))?;
+            holds(t, &c, ("memory", "", "memory.high", "", "max"))?;
+            let answers = c.exec_probe(&[], &["open=/dev/extra"])?;
+            let denied = answers.errno("open=/dev/extra").is_ok_and(|errno| errno == "EPERM");
+            ensure(!denied, "the old device rules are gone")?;
+            // It would write what it was told last.
+            let unit = format!("conformance-{}.scope", c.id);
+            let set = Command::new("systemctl")
+                .args(["set-property", "--runtime", &unit, "CPUWeight=50"])
+                .status()?;
+            ensure(set.success(), "systemctl set-property")?;
+            holds(t, &c, ("pids", "pids.max", "pids.max", "50", "50"))
+        },
+    )
+    .needs(&[Need::Root, Need::CgroupV2, Need::Controller("memory"), Need::Command("update")]),
     Case::new("update/paused", "convention: a paused container can be updated", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         c.call(&["pause"]).run()?.ok()?;

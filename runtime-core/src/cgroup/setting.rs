@@ -138,11 +138,20 @@ pub(super) fn write_all<'a>(
 #[derive(Debug)]
 pub(super) struct Previous {
     directory: String,
-    file: Cow<'static, str>,
-    value: String,
+    /// The file's name.
+    pub(super) file: Cow<'static, str>,
+    /// What it takes to hold the same again.
+    pub(super) value: String,
 }
 
 impl Previous {
+    /// A file that held this.
+    #[cfg(test)]
+    pub(super) fn holding(file: &'static str, value: &str) -> Self {
+        let (file, value) = (Cow::Borrowed(file), value.to_owned());
+        Self { directory: String::new(), file, value }
+    }
+
     /// `None`: there is no such file, so nothing will be written to it.
     fn of(tree: &Tree, setting: &Setting, directory: &str) -> Option<Self> {
         let (file, new) = match (&setting.absent, tree.read(directory, &setting.file)) {

@@ -6,7 +6,7 @@
 use super::message::{Property, Value};
 use crate::cgroup::devices::{Filter, Rule};
 use crate::error::Result;
-use crate::spec::resources::{DeviceKind, DeviceRule};
+use crate::spec::resources::{Access, DeviceKind, DeviceNumber, DeviceRule};
 
 /// What systemd is told, which may allow less than the rules, never more: it cannot express a
 /// device class of a major number that has no driver.
@@ -35,6 +35,26 @@ pub(super) fn replacement(rules: &[DeviceRule]) -> Result<Vec<Property>> {
     let mut list = vec![("DeviceAllow".to_owned(), Value::Pairs(Vec::new()))];
     list.extend(properties(rules)?);
     Ok(list)
+}
+
+/// The same for the lines of a `devices.list` that was in force before.
+pub(super) fn previous(lines: &str) -> Vec<Property> {
+    let classes = std::fs::read_to_string("/proc/devices").unwrap_or_default();
+    let pairs = lines.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (kind, numbers, access) = (words.next()?, words.next()?, words.next()?);
+        let kind = if kind == "b" { DeviceKind::Block } else { DeviceKind::Character };
+        let (major, minor) = numbers.split_once(':')?;
+        let number = |text: &str| DeviceNumber(text.parse().ok());
+        let (major, minor) = (number(major), number(minor));
+        let rule = Rule { allow: true, kind, major, minor, access: Access::ALL };
+        Some((name(&rule, &classes)?, access.to_owned()))
+    });
+    vec![
+        ("DeviceAllow".to_owned(), Value::Pairs(Vec::new())),
+        ("DevicePolicy".to_owned(), Value::Text("strict".to_owned())),
+        ("DeviceAllow".to_owned(), Value::Pairs(pairs.collect())),
+    ]
 }
 
 fn access(rule: &Rule) -> String {
@@ -93,6 +113,18 @@ mod tests {
             all.iter().filter(|(name, _)| name == "DeviceAllow").map(|(_, list)| list).collect();
         let [Value::Pairs(first), Value::Pairs(second)] = lists[..] else { panic!("{all:?}") };
         assert!(first.is_empty() && !second.is_empty(), "{all:?}");
+    }
+
+    #[test]
+    fn a_list_in_force_reads_back_as_properties() {
+        let all = previous("c 1:3 rwm\nb *:* m\nc 10:200 rw\n");
+        let [(_, Value::Pairs(none)), _, (_, Value::Pairs(pairs))] = &all[..] else {
+            panic!("{all:?}")
+        };
+        let pair = |name: &str, access: &str| (name.to_owned(), access.to_owned());
+        let wanted =
+            [pair("/dev/char/1:3", "rwm"), pair("block-*", "m"), pair("/dev/char/10:200", "rw")];
+        assert_eq!((none.len(), &**pairs), (0, &wanted[..]));
     }
 
     #[test]

@@ -51,7 +51,20 @@ pub(super) trait Adopt: Manager {
     fn exchange(&self, resources: &Resources) -> Result<Vec<Previous>>;
 
     /// Puts that in force again.
-    fn restore(&self, before: &[Previous]);
+    fn restore(&self, before: &Before);
+
+    /// The lines of the device list in force; `None` without one, or where it does not tell what is
+    /// denied.
+    fn device_list(&self) -> Option<String>;
+}
+
+/// What was in force before an update.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// What the control files held.
+    pub(super) settings: Vec<Previous>,
+    /// The device list of cgroup v1, if it was about to change.
+    pub(super) devices: Option<String>,
 }
 
 /// What is needed to make a unit.
@@ -216,16 +229,18 @@ impl Scope {
         true
     }
 
-    /// Tells systemd the limits, so that it does not put the old ones back, and waits until it has
-    /// written them; whether it had any to write.
-    fn set_properties(&self, resources: &Resources) -> Result<bool> {
+    /// What systemd is told of new limits.
+    fn changed(&self, resources: &Resources) -> Result<Vec<Property>> {
         let mut list = properties::limits(resources, self.version())?;
         if self.version() != Version::V2 && !resources.devices.is_empty() {
             list.extend(devices::replacement(&resources.devices)?);
         }
-        if list.is_empty() {
-            return Ok(false);
-        }
+        Ok(list)
+    }
+
+    /// Tells systemd the limits, so that it does not put the old ones back, and waits until it has
+    /// written them.
+    fn set_properties(&self, mut list: Vec<Property>) -> Result<()> {
         let what = format!("change the unit {}", self.unit.name);
         let mut bus = Bus::connect(self.unit.user)?;
         while !list.is_empty() {
@@ -242,7 +257,18 @@ impl Scope {
             }
         }
         // systemd answers before it writes to the control files, but writes before it takes another call.
-        manager_cgroup(&mut bus).map(|_answered| true)
+        manager_cgroup(&mut bus).map(drop)
+    }
+
+    /// Tells systemd what was in force before, as well as can be: there is another error to tell.
+    fn forget(&self, before: &Before) {
+        let mut list = properties::previous(&before.settings, self.version());
+        if let Some(lines) = &before.devices {
+            list.extend(devices::previous(lines));
+        }
+        if let Some(Err(error)) = (!list.is_empty()).then(|| self.set_properties(list)) {
+            log::debug!("{error}");
+        }
     }
 
     /// Ends the unit with whatever is in it. One that is gone is fine.
@@ -337,13 +363,20 @@ impl Manager for Scope {
 
     fn update(&self, resources: &Resources) -> Result<()> {
         let resources = &self.files.completed(resources);
-        let before = self.files.exchange(resources)?;
-        let told = self.set_properties(resources).and_then(|written| match written {
-            // What systemd has written is rounded, and for some values less than was asked for.
-            true => self.files.update(resources),
-            false => Ok(()),
-        });
-        told.inspect_err(|_reported| self.files.restore(&before))
+        let list = self.changed(resources)?;
+        if list.is_empty() {
+            return self.files.update(resources);
+        }
+        // The devices come last, when all others have agreed.
+        let without_devices = Resources { devices: Vec::new(), ..resources.clone() };
+        let devices = self.files.device_list().filter(|_| !resources.devices.is_empty());
+        let before = Before { settings: self.files.exchange(&without_devices)?, devices };
+        let told = self.set_properties(list);
+        // What systemd has written is rounded, and for some values less than was asked for.
+        told.and_then(|()| self.files.update(resources)).inspect_err(|_reported| {
+            self.forget(&before);
+            self.files.restore(&before);
+        })
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {

@@ -5,6 +5,7 @@
 
 use super::message::{Property, Value};
 use crate::cgroup::record::Version;
+use crate::cgroup::setting::Previous;
 use crate::cgroup::weight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::resources::{Cpu, Memory, Resources};
@@ -48,6 +49,45 @@ pub(super) fn limits(resources: &Resources, version: Version) -> Result<Vec<Prop
         }
     }
     Ok(list)
+}
+
+/// The properties of what control files held before an update.
+pub(super) fn previous(before: &[Previous], version: Version) -> Vec<Property> {
+    let mut list = Vec::new();
+    for Previous { file, value, .. } in before {
+        match version {
+            Version::V2 => unified(file, value, &mut list),
+            Version::V1 | Version::Hybrid => separate(file, value, &mut list),
+        }
+    }
+    if version != Version::V2 {
+        let value = |name: &str| {
+            let one = before.iter().find(|one| one.file == name)?;
+            one.value.trim().parse::<i64>().ok()
+        };
+        let period = value("cpu.cfs_period_us").filter(|period| *period > 0);
+        if let (Some(quota), Some(period)) = (value("cpu.cfs_quota_us"), period) {
+            list.push(number("CPUQuotaPeriodUSec", amount(period)));
+            list.push(number("CPUQuotaPerSecUSec", a_second(quota, period)));
+        }
+    }
+    list
+}
+
+/// A file of a v1 hierarchy that systemd also knows.
+fn separate(file: &str, value: &str, list: &mut Vec<Property>) {
+    /// The least "no limit" of the kernel: the greatest number of whole pages, of up to 64 KiB.
+    const NO_LIMIT: u64 = u64::MAX / 2 - 0xffff;
+    let name = match file {
+        "memory.limit_in_bytes" => "MemoryLimit",
+        "cpu.shares" => "CPUShares",
+        "pids.max" => "TasksMax",
+        "blkio.weight" | "blkio.bfq.weight" => "BlockIOWeight",
+        "cpuset.cpus" | "cpuset.mems" => return unified(file, value, list),
+        _ => return,
+    };
+    let value = value.trim().parse().ok().filter(|value| *value < NO_LIMIT).unwrap_or(INFINITY);
+    list.push(number(name, value));
 }
 
 fn number(name: &str, value: u64) -> Property {
@@ -155,8 +195,23 @@ fn unified(file: &str, value: &str, list: &mut Vec<Property>) {
         "memory.low" => "MemoryLow",
         "memory.min" => "MemoryMin",
         "memory.swap.max" => "MemorySwapMax",
-        "pids.max" => "TasksMax",
         "cpu.weight" => "CPUWeight",
+        "pids.max" => {
+            // 0 and 1 are the same limit, and systemd has no 0.
+            list.extend(amount().map(|amount| number("TasksMax", amount.max(1))));
+            return;
+        }
+        "io.weight" => {
+            let default = value.strip_prefix("default ").unwrap_or(value);
+            list.extend(default.parse().ok().map(|weight| number("IOWeight", weight)));
+            return;
+        }
+        "io.bfq.weight" => {
+            // systemd gives the scheduler's usual weight for its own usual one.
+            let weight = |weight| if weight == 100 { 100 } else { weight::from_block_io(weight) };
+            list.extend(value.parse().ok().map(|old| number("IOWeight", weight(old).into())));
+            return;
+        }
         "cpuset.cpus" | "cpuset.mems" => {
             let name = if file == "cpuset.cpus" { "AllowedCPUs" } else { "AllowedMemoryNodes" };
             list.extend(bits(value).map(|bits| (name.to_owned(), Value::Bytes(bits))));
@@ -249,5 +304,40 @@ mod tests {
             let error = limits(&resources, Version::V2).expect_err(bad);
             assert_eq!(error.field(), Some("linux.resources.cpu.cpus"));
         }
+    }
+
+    #[test]
+    fn what_files_held_reads_back_as_properties() {
+        let shown = |files: &[(&'static str, &str)], version| {
+            let all: Vec<Previous> =
+                files.iter().map(|(file, value)| Previous::holding(file, value)).collect();
+            let one = |(name, value): &Property| format!("{name}={value:?}");
+            previous(&all, version).iter().map(one).collect::<Vec<_>>().join(" ")
+        };
+        let files = [
+            ("memory.max", "max"),
+            ("cpu.max", "50000 200000"),
+            ("pids.max", "0"),
+            ("io.bfq.weight", "100"),
+            ("io.max", "8:0 rbps=max"),
+        ];
+        assert_eq!(
+            shown(&files, Version::V2),
+            "MemoryMax=U64(18446744073709551615) CPUQuotaPeriodUSec=U64(200000) \
+             CPUQuotaPerSecUSec=U64(250000) TasksMax=U64(1) IOWeight=U64(100)"
+        );
+        let files = [
+            ("memory.limit_in_bytes", "9223372036854771712"),
+            ("cpu.shares", "512"),
+            ("cpu.cfs_period_us", "100000"),
+            ("cpu.cfs_quota_us", "-1"),
+            ("pids.max", "max"),
+        ];
+        assert_eq!(
+            shown(&files, Version::V1),
+            "MemoryLimit=U64(18446744073709551615) CPUShares=U64(512) \
+             TasksMax=U64(18446744073709551615) CPUQuotaPeriodUSec=U64(100000) \
+             CPUQuotaPerSecUSec=U64(18446744073709551615)"
+        );
     }
 }

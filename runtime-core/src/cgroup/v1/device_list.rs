@@ -12,6 +12,7 @@ use crate::spec::resources::DeviceRule;
 
 const ALLOW: &str = "devices.allow";
 const DENY: &str = "devices.deny";
+const LIST: &str = "devices.list";
 
 /// Sets the filter of a cgroup that has none of its own yet.
 pub(super) fn write(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Result<()> {
@@ -46,27 +47,24 @@ pub(super) fn write(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Resul
 /// what is allowed before and after stays so throughout. When one is refused, the others are taken back.
 pub(super) fn replace(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Result<()> {
     let filter = Filter::new(rules);
-    let listed = tree.read(directory, "devices.list").map_err(|errno| {
+    let listed = tree.read(directory, LIST).map_err(|errno| {
         Error::system("read", errno as i32)
             .with_field("linux.resources.devices")
-            .with_path(tree.absolute(&format!("{directory}/devices.list")))
+            .with_path(tree.absolute(&format!("{directory}/{LIST}")))
     })?;
-    let allows_all = listed.lines().any(|line| line == "a *:* rwm");
-    if filter.allow || allows_all {
+    if filter.allow || allows_all(&listed) {
         return write(tree, directory, rules);
     }
     let wanted = filter.exceptions()?;
     let lines: Vec<String> = wanted.iter().map(Rule::to_string).collect();
-    let gone = listed.lines().filter(|line| !lines.iter().any(|one| one == line));
-    let gone = gone.map(|line| (DENY, line, false));
-    let new = wanted.iter().zip(&lines).filter(|(_, line)| !listed.lines().any(|one| one == *line));
-    let new = new.map(|(rule, line)| (ALLOW, line.as_str(), rule.is_always()));
+    let always =
+        |line: &str| wanted.iter().any(|rule| rule.is_always() && rule.to_string() == line);
     let mut done = Vec::new();
-    for (file, line, is_always) in gone.chain(new) {
+    for (file, line) in transition(&listed, lines.iter().map(|line| &**line)) {
         match tree.write(directory, file, line) {
             Ok(()) => done.push((file, line)),
             // The creation did without it as well.
-            Err(Errno::EPERM) if is_always => {}
+            Err(Errno::EPERM) if file == ALLOW && always(line) => {}
             Err(errno) => {
                 for (file, line) in done.into_iter().rev() {
                     // The refusal is the error to report.
@@ -77,6 +75,36 @@ pub(super) fn replace(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Res
         }
     }
     Ok(())
+}
+
+/// What is denied and allowed, in this order, so that these lines are all that is allowed.
+fn transition<'a>(
+    listed: &'a str,
+    wanted: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<(&'static str, &'a str)> {
+    let gone = listed.lines().filter(|line| !wanted.clone().any(|one| one == *line));
+    let new = wanted.clone().filter(|line| !listed.lines().any(|one| one == *line));
+    gone.map(|line| (DENY, line)).chain(new.map(|line| (ALLOW, line))).collect()
+}
+
+fn allows_all(listed: &str) -> bool {
+    listed.lines().any(|line| line == "a *:* rwm")
+}
+
+/// The list in force. A cgroup that allows all but some does not tell which.
+pub(super) fn exceptions(tree: &Tree, directory: &str) -> Option<String> {
+    tree.read(directory, LIST).ok().filter(|listed| !allows_all(listed))
+}
+
+/// Puts such a list in force again, as well as can be: there is another error to report.
+pub(super) fn restore(tree: &Tree, directory: &str, lines: &str) {
+    let Ok(mut listed) = tree.read(directory, LIST) else { return };
+    if allows_all(&listed) && tree.write(directory, DENY, "a").is_ok() {
+        listed.clear();
+    }
+    for (file, line) in transition(&listed, lines.lines()) {
+        let _ = tree.write(directory, file, line);
+    }
 }
 
 fn unwritten(tree: &Tree, directory: &str, (file, line): (&str, &str), errno: Errno) -> Error {

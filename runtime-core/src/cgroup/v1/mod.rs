@@ -20,7 +20,7 @@ use super::record::{Place, Record};
 use super::setting::{Previous, Setting, exchange_all, missing_controller, restore, write_all};
 use super::signal::{Killable, kill_all};
 use super::stats::Stats;
-use super::systemd::Adopt;
+use super::systemd::{Adopt, Before};
 use super::tree::Tree;
 use super::unified::Unified;
 use super::{conditions, removal};
@@ -400,8 +400,16 @@ impl Adopt for Hierarchies {
         Ok(before)
     }
 
-    fn restore(&self, before: &[Previous]) {
-        restore(&self.tree, before);
+    fn restore(&self, before: &Before) {
+        restore(&self.tree, &before.settings);
+        if let (Some(place), Some(lines)) = (self.place("devices"), &before.devices) {
+            device_list::restore(&self.tree, &place.directory(), lines);
+        }
+    }
+
+    fn device_list(&self) -> Option<String> {
+        let directory = self.place("devices")?.directory();
+        device_list::exceptions(&self.tree, &directory)
     }
 }
 

@@ -18,7 +18,7 @@ use super::record::{Place, Record, Version};
 use super::setting::{Previous, Setting, exchange_all, restore, write_all};
 use super::signal::{Killable, kill_all};
 use super::stats::Stats;
-use super::systemd::Adopt;
+use super::systemd::{Adopt, Before};
 use super::tree::Tree;
 use super::unified::Unified;
 use super::{device_program, removal};
@@ -372,12 +372,16 @@ impl Adopt for Single {
             [] => Ok(()),
             rules => device_program::attach(unified.fd(&self.tree)?, rules, true),
         });
-        last.inspect_err(|_reported| self.restore(&before))?;
+        last.inspect_err(|_reported| restore(&self.tree, &before))?;
         Ok(before)
     }
 
-    fn restore(&self, before: &[Previous]) {
-        restore(&self.tree, before);
+    fn restore(&self, before: &Before) {
+        restore(&self.tree, &before.settings);
+    }
+
+    fn device_list(&self) -> Option<String> {
+        None
     }
 }
 
