@@ -11,6 +11,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
 
 use coracle::{Container, Error};
 use nix::errno::Errno;
@@ -24,8 +25,9 @@ const LONGEST: usize = 4096;
 /// command from its signals. No less than systemd lets wait in a queue (`net.unix.max_dgram_qlen`).
 const BATCH: usize = 512;
 
-/// How long the manager may take to work through what was sent, in milliseconds: runc's bound.
-const BARRIER: u16 = 30_000;
+/// How long the manager may take to make room for a message, or to work through what was sent: runc's
+/// bound.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a container may say. Processes (`MAINPID`) and descriptors (`FDSTORE`, `BARRIER`) mean nothing
 /// outside of it.
@@ -75,16 +77,27 @@ impl Notify {
         let connect = |address| {
             let socket = UnixDatagram::unbound()?;
             socket.connect_addr(&address)?;
-            inside.set_nonblocking(true)?;
-            Ok::<_, io::Error>(socket)
+            Self::between(inside, socket, PATIENCE)
         };
         match address.and_then(connect) {
-            Ok(manager) => Ok(Some(Self { container: inside, manager })),
+            Ok(notify) => Ok(Some(notify)),
             Err(error) => {
                 ::log::warn!("NOTIFY_SOCKET {}: {error}", path.display());
                 Ok(None)
             }
         }
+    }
+
+    /// Passes on from one to the other, which may take this long to make room for a message: one that
+    /// does not read must not keep this command from its signals for ever.
+    fn between(
+        container: UnixDatagram,
+        manager: UnixDatagram,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        container.set_nonblocking(true)?;
+        manager.set_write_timeout(Some(patience))?;
+        Ok(Self { container, manager })
     }
 
     /// Readable when a message has come.
@@ -157,7 +170,7 @@ impl Notify {
         )?;
         drop(theirs);
         let mut fds = [PollFd::new(ours.as_fd(), PollFlags::POLLHUP)];
-        match poll(&mut fds, PollTimeout::from(BARRIER))? {
+        match poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX))? {
             0 => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
         }
@@ -174,6 +187,29 @@ fn allowed(message: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manager_that_does_not_read_holds_nobody_up_for_ever() {
+        let (_container, inside) = UnixDatagram::pair().expect("a pair");
+        let name = format!("coracle-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name).expect("an address");
+        let _reader = UnixDatagram::bind_addr(&address).expect("a socket");
+        let manager = UnixDatagram::unbound().expect("a socket");
+        manager.connect_addr(&address).expect("connected");
+        let patience = Duration::from_millis(50);
+        let notify = Notify::between(inside, manager, patience).expect("sockets");
+        let begin = std::time::Instant::now();
+        // More than fit into its queue: each that does not costs the whole patience.
+        let count = 16
+            + std::fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen")
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(10);
+        let fits = (0..count).take_while(|_| notify.manager.send(b"STATUS=x").is_ok()).count();
+        assert!(fits < count, "{fits} messages");
+        notify.tell("STATUS=y");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
 
     #[test]
     fn nothing_about_processes_or_descriptors_is_passed_on() {

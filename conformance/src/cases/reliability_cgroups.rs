@@ -94,6 +94,28 @@ pub(super) const CASES: &[Case] = &[
         Ok(())
     })
     .needs(&[Need::Root, Need::Controller("freezer")]),
+    Case::new("reliability/frozen-creation", "a hook freezes what it then refuses", |t| {
+        let file = if t.host.v2 { "cgroup.freeze" } else { "freezer.state" };
+        let (prefix, root, frozen) = match t.host.v2 {
+            true => ("0::", "", "1"),
+            false => ("[0-9]*:freezer:", "/freezer", "FROZEN"),
+        };
+        let script = format!(
+            "pid=$(grep -o '\"pid\": *[0-9]*' | grep -o '[0-9]*$')
+             group=$(sed -n 's/^{prefix}//p' /proc/$pid/cgroup)
+             echo {frozen} >/sys/fs/cgroup{root}$group/{file} || exit 9
+             echo has frozen it >&2; exit 1"
+        );
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+        let begin = Instant::now();
+        let b = t.bundle().hook("createRuntime", hook).ops(&["sleep"]);
+        let id = b.id().to_owned();
+        b.refused("has frozen it|hook")?;
+        ensure(begin.elapsed() < BOUND, format!("it took {:?}", begin.elapsed()))?;
+        let left = leftovers::cgroups(&id);
+        ensure(left.is_empty(), format!("cgroups are left: {left:?}"))
+    })
+    .needs(&[Need::Root, Need::Controller("freezer")]),
     Case::new("reliability/memory-tiny", "a limit of memory that is hardly enough", |t| {
         for limit in [256, 512, 1024, 2048] {
             let memory = json!({ "limit": limit << 10 });

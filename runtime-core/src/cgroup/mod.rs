@@ -71,3 +71,12 @@ pub fn open_for(record: Record, occupant: Option<&Occupant<'_>>) -> Result<Box<d
         _ => open(record),
     }
 }
+
+/// Sends a signal to every process in a cgroup and below, and to no other, whatever becomes of their
+/// numbers meanwhile. What they start at that moment may escape it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn signal_all(cgroup: &dyn Manager, signal: i32) -> Result<()> {
+    signal::send(&|| cgroup.processes(), signal).map(drop)
+}

@@ -1,12 +1,15 @@
-//! Killing every process of a cgroup where the kernel has no `cgroup.kill`.
+//! Signals to every process of a cgroup, also where the kernel has no `cgroup.kill`.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::error::{Attempt, Error, ErrorKind, Result};
+use crate::sys::pidfd;
 
-use crate::error::{Error, ErrorKind, Result};
+/// How many processes are open at a time.
+const BATCH: usize = 128;
 
 /// What killing needs to know of a cgroup.
 pub(super) trait Killable {
@@ -22,17 +25,13 @@ pub(super) trait Killable {
 
 /// Freezes, kills all, thaws, until a round has killed all that there were, or none are left.
 ///
-/// Frozen processes cannot fork and cannot end, so their pids cannot be given to others between
-/// the reading and the signal; where they would not freeze, rounds outrun the forks.
+/// Frozen processes cannot fork; where they would not freeze, rounds outrun the forks.
 pub(super) fn kill_all(cgroup: &dyn Killable) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(2);
     let mut last = Vec::new();
     while Instant::now() < deadline {
         let held = cgroup.hold() && wait_until_held(cgroup);
-        let pids = cgroup.processes();
-        if let Ok(pids) = &pids {
-            pids.iter().for_each(|pid| send(*pid));
-        }
+        let pids = send(&|| cgroup.processes(), libc::SIGKILL);
         cgroup.release();
         let pids = pids?;
         if pids.is_empty() || held {
@@ -58,7 +57,33 @@ fn wait_until_held(cgroup: &dyn Killable) -> bool {
     true
 }
 
-fn send(pid: i32) {
-    // What ended by itself is ESRCH; what is left shows in the next round.
-    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+/// Sends a signal to the processes of a cgroup, none of which need stand still; those that there were.
+///
+/// # Errors
+/// The failure to list them, to open one or to send.
+pub(super) fn send(processes: &dyn Fn() -> Result<Vec<i32>>, signal: i32) -> Result<Vec<i32>> {
+    let pids = processes()?;
+    let mut first = Ok(());
+    for batch in pids.chunks(BATCH) {
+        let mut opened = Vec::new();
+        for pid in batch {
+            match pidfd::open(*pid) {
+                Ok(process) => opened.push((pid, process)),
+                Err(error) => first = first.and(unless_ended(error)),
+            }
+        }
+        // Between the list and the descriptor a number can pass to a process of the host.
+        let inside = processes()?;
+        for (_, process) in opened.iter().filter(|(pid, _)| inside.contains(pid)) {
+            let sent = pidfd::send_signal(process.as_fd(), signal);
+            // One that cannot be reached is no reason to spare the others.
+            first = first.and(sent.or_else(unless_ended));
+        }
+    }
+    first.attempt("send the signal").map(|()| pids)
+}
+
+/// One that has ended needs no signal.
+fn unless_ended(error: io::Error) -> io::Result<()> {
+    if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::announcement::Announcement;
-use super::delete::{left_behind, run_poststop};
+use super::delete::{left_behind, run_poststop, wait_for_end};
 use super::options::CgroupDriver;
 use super::{Bundle, Container, Known, Runtime};
 use crate::cgroup::{self, Layout, Leftover, Manager, Occupant};
@@ -217,10 +217,16 @@ impl Creation {
     fn end(&self) -> Result<()> {
         if let Some(process) = &self.process {
             let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
-            let _reaped = pidfd::wait(process.pidfd.as_fd());
         }
+        // Somebody may have frozen it: this thaws it, too.
+        let killed = self.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.kill());
+        if let Some(process) = &self.process {
+            let pidfd = process.pidfd.as_fd();
+            wait_for_end(pidfd, ("container init", process.pid), self.cgroup.as_deref())?;
+            let _reaped = pidfd::try_wait(pidfd);
+        }
+        killed?;
         if let Some(cgroup) = &self.cgroup {
-            cgroup.kill()?;
             cgroup.delete(Leftover::Kill)?;
         }
         self.resctrl.as_ref().map_or(Ok(()), rdt::Group::remove)

@@ -166,7 +166,12 @@ fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> 
             {
                 cgroup.thaw()?;
             }
-            wait_for_end(pidfd.as_fd(), entry, cgroup)?;
+            let whose = match entry {
+                Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
+                Entry::Init(Identity { pid, .. }) => ("container init", *pid),
+                _ => continue,
+            };
+            wait_for_end(pidfd.as_fd(), whose, cgroup)?;
             // Only a parent can reap; for anybody else this answers ECHILD.
             let _reaped = pidfd::try_wait(pidfd.as_fd());
         }
@@ -174,7 +179,15 @@ fn end_processes(entries: &[Entry], cgroup: Option<&dyn Manager>) -> Result<()> 
     Ok(())
 }
 
-fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry, cgroup: Option<&dyn Manager>) -> Result<()> {
+/// Waits until a killed process has ended.
+///
+/// # Errors
+/// [`ErrorKind::TimedOut`], with what holds it.
+pub(super) fn wait_for_end(
+    pidfd: BorrowedFd<'_>,
+    (what, pid): (&str, i32),
+    cgroup: Option<&dyn Manager>,
+) -> Result<()> {
     let ended = |time| pidfd::ended_within(pidfd, Some(time)).attempt("wait for a killed process");
     if ended(SHORT)? {
         return Ok(());
@@ -184,12 +197,6 @@ fn wait_for_end(pidfd: BorrowedFd<'_>, entry: &Entry, cgroup: Option<&dyn Manage
     if frozen.is_none() && ended(BOUND)? {
         return Ok(());
     }
-    let (what, pid) = match entry {
-        Entry::Hook(Identity { pid, .. }) => ("a hook", *pid),
-        Entry::Init(Identity { pid, .. }) => ("container init", *pid),
-        Entry::Creating(_) | Entry::Cgroup(_) | Entry::Resctrl(_) => return Ok(()),
-        Entry::ResctrlGone | Entry::Ended => return Ok(()),
-    };
     let hint = frozen.map_or_else(
         || "a dead file server can hold it".to_owned(),
         |place| format!("a frozen cgroup holds it, thaw {}", place.display()),

@@ -26,6 +26,9 @@ use crate::sys::pidfd;
 /// How long an init process may take from its last act to its end.
 const ENDING: Duration = Duration::from_millis(100);
 
+/// How long a killed process may take to its end.
+const REAPING: Duration = Duration::from_secs(2);
+
 /// A process that was started in a container; a child of the calling process.
 #[derive(Debug)]
 pub struct ExecProcess {
@@ -164,7 +167,8 @@ impl Drop for Started {
     fn drop(&mut self) {
         if let Some(process) = &self.0 {
             let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
-            let _reaped = pidfd::wait(process.pidfd.as_fd());
+            // In a paused container of cgroup v1 it ends when that is resumed.
+            let _reaped = pidfd::wait_within(process.pidfd.as_fd(), REAPING);
         }
     }
 }

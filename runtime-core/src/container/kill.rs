@@ -3,12 +3,10 @@
 use std::os::fd::AsFd;
 
 use super::{Container, Known, Signal};
+use crate::cgroup;
 use crate::error::{Attempt, Result};
 use crate::state::{Identity, Record};
 use crate::sys::pidfd;
-
-/// How many descriptors of processes are open at once.
-const BATCH: usize = 128;
 
 /// Who gets a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,27 +66,6 @@ impl Container {
         if signal == Signal::KILL {
             return cgroup.kill();
         }
-        for pids in cgroup.processes()?.chunks(BATCH) {
-            let mut opened = Vec::new();
-            for pid in pids {
-                match pidfd::open(*pid) {
-                    Ok(process) => opened.push((pid, process)),
-                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                    Err(error) => return Err(error).attempt("open a process"),
-                }
-            }
-            // Between the list and the descriptor a number can pass to a process of the host.
-            let inside = cgroup.processes()?;
-            for (_, process) in opened.iter().filter(|(pid, _)| inside.contains(pid)) {
-                match pidfd::send_signal(process.as_fd(), signal.number()) {
-                    // One that has ended since needs no signal.
-                    Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                        return Err(error).attempt("send the signal");
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
+        cgroup::signal_all(&*cgroup, signal.number())
     }
 }

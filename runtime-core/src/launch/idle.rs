@@ -2,11 +2,15 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use super::control::Control;
 use crate::error::{Attempt, Result};
 use crate::sys::pidfd;
 use crate::sys::spawn::Spawn;
+
+/// How long it may take to end.
+const BOUND: Duration = Duration::from_secs(10);
 
 /// The process. It ends when this is dropped, and when the caller dies: it waits for a program on a
 /// control socket that is closed then.
@@ -49,7 +53,8 @@ impl Idle {
 impl Drop for Idle {
     fn drop(&mut self) {
         drop(self.control.take());
-        // Nobody else reaps it; should it be gone, nothing is lost.
-        let _ended = pidfd::wait(self.pidfd.as_fd());
+        // Nobody else reaps it; should it be gone, nothing is lost. Only a freezer can keep it so long, and
+        // then it ends when it is let go.
+        let _ended = pidfd::wait_within(self.pidfd.as_fd(), BOUND);
     }
 }

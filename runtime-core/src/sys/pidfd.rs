@@ -80,6 +80,14 @@ pub(crate) fn try_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
     wait_with(pidfd, libc::WEXITED | libc::WNOHANG)
 }
 
+/// The same within a bound; `None` when the process still lives then, as one does that a freezer holds.
+///
+/// # Errors
+/// As [`wait`]; the failure of poll(2).
+pub(crate) fn wait_within(pidfd: BorrowedFd<'_>, bound: Duration) -> io::Result<Option<Ended>> {
+    if ended_within(pidfd, Some(bound))? { wait(pidfd).map(Some) } else { Ok(None) }
+}
+
 /// Waits for any process to end, without reaping it: whether it has within the bound (poll(2)).
 ///
 /// # Errors

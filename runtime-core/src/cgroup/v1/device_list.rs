@@ -60,7 +60,7 @@ pub(super) fn replace(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Res
     let always =
         |line: &str| wanted.iter().any(|rule| rule.is_always() && rule.to_string() == line);
     let mut done = Vec::new();
-    for (file, line) in transition(&listed, lines.iter().map(|line| &**line)) {
+    for (file, line) in transition(&listed, &lines.iter().map(|line| &**line).collect::<Vec<_>>()) {
         match tree.write(directory, file, line) {
             Ok(()) => done.push((file, line)),
             // The creation did without it as well.
@@ -78,13 +78,10 @@ pub(super) fn replace(tree: &Tree, directory: &str, rules: &[DeviceRule]) -> Res
 }
 
 /// What is denied and allowed, in this order, so that these lines are all that is allowed.
-fn transition<'a>(
-    listed: &'a str,
-    wanted: impl Iterator<Item = &'a str> + Clone,
-) -> Vec<(&'static str, &'a str)> {
-    let gone = listed.lines().filter(|line| !wanted.clone().any(|one| one == *line));
-    let new = wanted.clone().filter(|line| !listed.lines().any(|one| one == *line));
-    gone.map(|line| (DENY, line)).chain(new.map(|line| (ALLOW, line))).collect()
+fn transition<'a>(listed: &'a str, wanted: &[&'a str]) -> Vec<(&'static str, &'a str)> {
+    let gone = listed.lines().filter(|line| !wanted.contains(line));
+    let new = wanted.iter().filter(|line| !listed.lines().any(|one| one == **line));
+    gone.map(|line| (DENY, line)).chain(new.map(|line| (ALLOW, *line))).collect()
 }
 
 fn allows_all(listed: &str) -> bool {
@@ -102,7 +99,7 @@ pub(super) fn restore(tree: &Tree, directory: &str, lines: &str) {
     if allows_all(&listed) && tree.write(directory, DENY, "a").is_ok() {
         listed.clear();
     }
-    for (file, line) in transition(&listed, lines.lines()) {
+    for (file, line) in transition(&listed, &lines.lines().collect::<Vec<_>>()) {
         let _ = tree.write(directory, file, line);
     }
 }
