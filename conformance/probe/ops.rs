@@ -54,6 +54,7 @@ fn process_step(name: &str, argument: &str) -> Outcome {
         "report" => done(report::whole()),
         "echo" => write_raw(&mut std::io::stdout(), argument),
         "stderr" => write_raw(&mut std::io::stderr(), argument),
+        "pour" => pour(argument),
         "exit" => Ok(Step::Exit(argument.parse().unwrap_or(0))),
         "sleep" => sleep(argument),
         "term" => until_term(argument),
@@ -238,6 +239,17 @@ fn write_raw(stream: &mut dyn Write, text: &str) -> Result<Step, String> {
         .and_then(|()| stream.write_all(b"\n"))
         .and_then(|()| stream.flush())
         .map_err(|error| errno_of(&error))?;
+    Ok(Step::Silent)
+}
+
+/// `pour=MIB`: so much output, in pieces of 64 KiB.
+fn pour(argument: &str) -> Result<Step, String> {
+    let count: u32 = argument.parse().map_err(|_| "EINVAL".to_owned())?;
+    let piece = [b'x'; 65_536];
+    for _ in 0..count * 16 {
+        std::io::stdout().write_all(&piece).map_err(|error| errno_of(&error))?;
+    }
+    std::io::stdout().flush().map_err(|error| errno_of(&error))?;
     Ok(Step::Silent)
 }
 

@@ -9,15 +9,21 @@ use crate::report::Format;
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Usage: coracle-conformance --runtime PATH [OPTION]...
+       coracle-conformance --shim PATH [--shim-runtime-binary PATH] [--full] [OPTION]...
        coracle-conformance table RESULTS...
 
-Runs the conformance cases against an OCI runtime binary, or makes the comparison table (Markdown,
+Runs the conformance cases against an OCI runtime binary or a shim for containerd, or makes the comparison table (Markdown,
 to standard output) from the results of several runs.
 
   --runtime PATH     the runtime to test
+  --shim PATH        the shim to test, as containerd would drive it
+  --shim-runtime-binary PATH
+                     the runtime that the shim is told to use (default: none is named)
+  --full             the loads of the shim's cases in full: 1,000 tasks, 1 GiB of output
   --filter TEXT      only the cases whose name contains TEXT (repeatable: any of them)
   --format FORMAT    pretty (default), tap or junit
-  --list             print the names and promises of the cases and stop
+  --list             print the names and promises of the cases and stop (with --shim: of the
+                     shim's cases)
   --rows             print the rows of the checklist with the cases that prove them and stop
   --jobs N           cases that run at the same time (default 2)
   --rootless auto    run as the calling user: root's cases are skipped for others (the default)
@@ -53,6 +59,17 @@ pub(crate) struct Args {
     pub(crate) results: Option<PathBuf>,
     /// The name of this machine in the table.
     pub(crate) machine: String,
+    /// The binary is a shim and not a runtime.
+    pub(crate) shim: Option<ShimTest>,
+}
+
+/// What is special about the test of a shim.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShimTest {
+    /// The runtime that the shim is told to use.
+    pub(crate) runtime: Option<String>,
+    /// The loads in full.
+    pub(crate) full: bool,
 }
 
 /// One case for a worker process.
@@ -70,6 +87,8 @@ pub(crate) struct Job {
     pub(crate) cgroup: String,
     /// Whether systemd makes them.
     pub(crate) systemd: bool,
+    /// The binary is a shim and not a runtime.
+    pub(crate) shim: Option<ShimTest>,
 }
 
 /// What to do.
@@ -77,8 +96,8 @@ pub(crate) struct Job {
 pub(crate) enum Command {
     /// Print the help text.
     Help,
-    /// Print the cases.
-    List(Vec<String>),
+    /// Print the cases, of runtimes or of shims.
+    List(bool, Vec<String>),
     /// Print the rows of the checklist.
     Rows,
     /// Make the comparison table from these results.
@@ -101,6 +120,9 @@ struct Raw {
     machine: Option<String>,
     table: Option<Vec<PathBuf>>,
     systemd: bool,
+    shim: Option<PathBuf>,
+    shim_runtime: Option<String>,
+    full: bool,
     list: bool,
     rows: bool,
     help: bool,
@@ -119,7 +141,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         return Ok(Command::Help);
     }
     if raw.list {
-        return Ok(Command::List(raw.filters));
+        return Ok(Command::List(raw.shim.is_some(), raw.filters));
     }
     if let Some(files) = raw.table {
         return Ok(Command::Table(files));
@@ -127,13 +149,18 @@ pub(crate) fn parse() -> Result<Command, String> {
     if raw.rows {
         return Ok(Command::Rows);
     }
-    let runtime = raw.runtime.ok_or("--runtime PATH is missing (see --help)")?;
-    let runtime = absolute(&runtime)?;
+    let (binary, shim) = match (raw.runtime, raw.shim) {
+        (Some(path), None) => (path, None),
+        (None, Some(path)) => (path, Some(ShimTest { runtime: raw.shim_runtime, full: raw.full })),
+        (Some(_), Some(_)) => return Err("--runtime and --shim are two tests".to_owned()),
+        (None, None) => return Err("--runtime PATH is missing (see --help)".to_owned()),
+    };
+    let runtime = absolute(&binary)?;
     let probe = find_probe(raw.probe)?;
     if let Some(case) = raw.worker {
         let dir = raw.dir.ok_or("a worker needs --dir")?;
         let (cgroup, systemd) = (raw.cgroup, raw.systemd);
-        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup, systemd }));
+        return Ok(Command::Worker(Job { case, runtime, probe, dir, cgroup, systemd, shim }));
     }
     Ok(Command::Run(Args {
         runtime,
@@ -145,6 +172,7 @@ pub(crate) fn parse() -> Result<Command, String> {
         expect: raw.expect,
         results: raw.results,
         machine: raw.machine.unwrap_or_else(|| "host".to_owned()),
+        shim,
     }))
 }
 
@@ -154,6 +182,9 @@ fn read() -> Result<Raw, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Long("runtime") => raw.runtime = Some(parser.value()?.into()),
+            Long("shim") => raw.shim = Some(parser.value()?.into()),
+            Long("shim-runtime-binary") => raw.shim_runtime = Some(parser.value()?.string()?),
+            Long("full") => raw.full = true,
             Long("probe") => raw.probe = Some(parser.value()?.into()),
             Long("filter") => raw.filters.push(parser.value()?.string()?),
             Long("format") => raw.format = parser.value()?.parse()?,

@@ -29,9 +29,9 @@ pub(crate) struct Bundle<'t> {
 impl<'t> Bundle<'t> {
     /// The default bundle: nearly what `runc spec` writes, without limits.
     pub(crate) fn new(trial: &'t Trial) -> Self {
-        let dir = trial.new_path("b");
-        let trouble = prepare(trial, &dir).err().map(Failure::from);
         let id = trial.new_id();
+        let dir = trial.bundle_directory(&id);
+        let trouble = prepare(trial, &dir).err().map(Failure::from);
         let config = default_config(trial, &id);
         Self { trial, dir, config, id, options: Vec::new(), raw: None, trouble }
     }

@@ -1,4 +1,4 @@
-//! Black-box conformance tests for any OCI runtime binary.
+//! Black-box conformance tests for any OCI runtime binary, and for any shim for containerd.
 //!
 //! Every case runs in a process of its own (a *worker*): the worker is a subreaper, so whatever
 //! the runtime leaves behind becomes its child, and it has its own mount namespace whose root is
@@ -22,6 +22,7 @@ mod offers;
 mod report;
 mod results;
 mod runner;
+mod shim;
 mod table;
 mod trial;
 mod unit;
@@ -36,7 +37,7 @@ use crate::args::{Args, Command};
 fn main() -> ExitCode {
     let result = match args::parse() {
         Ok(Command::Help) => say(args::HELP),
-        Ok(Command::List(filters)) => list(&filters),
+        Ok(Command::List(shim, filters)) => list(shim, &filters),
         Ok(Command::Rows) => say(&checklist::overview()),
         Ok(Command::Table(files)) => table::make(&files).and_then(|text| say(&text)),
         Ok(Command::Worker(job)) => worker::main(&job),
@@ -57,8 +58,8 @@ fn say(text: &str) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(filters: &[String]) -> Result<ExitCode, String> {
-    let lines: Vec<String> = cases::selected(filters)
+fn list(shim: bool, filters: &[String]) -> Result<ExitCode, String> {
+    let lines: Vec<String> = cases::chosen(shim, filters)
         .map(|case| format!("{:<44} {}\n", case.name, case.promise))
         .collect();
     say(&lines.concat())

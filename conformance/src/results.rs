@@ -96,7 +96,11 @@ fn parse(text: &str) -> Option<Run> {
 fn title(runtime: &Path) -> String {
     let output = Command::new(runtime).arg("--version").output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let line = text.unwrap_or_default().lines().next().unwrap_or_default().to_owned();
+    let text = text.unwrap_or_default();
+    // A shim says its name and a colon, and then its version on a line of its own.
+    let lines = text.lines().take(if text.starts_with("containerd-shim") { 2 } else { 1 });
+    let line = lines.map(|line| line.replace([':'], " ")).collect::<Vec<_>>().join(" ");
+    let line = line.replace("Version", "");
     let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "version").collect();
     if words.is_empty() { runtime.display().to_string() } else { words.join(" ") }
 }

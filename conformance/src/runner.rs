@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::args::Args;
+use crate::args::{Args, ShimTest};
 use crate::case::Case;
 use crate::host::{self, Host};
 use crate::offers::Offers;
@@ -46,7 +46,7 @@ pub(crate) struct Outcome {
 /// # Errors
 /// No case is selected, or the temporary directory cannot be made.
 pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
-    let selected: Vec<Case> = cases::selected(&args.filters).collect();
+    let selected: Vec<Case> = cases::chosen(args.shim.is_some(), &args.filters).collect();
     if selected.is_empty() {
         return Err("no case matches the filters".to_owned());
     }
@@ -57,7 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Outcome>, String> {
     fs::set_permissions(dir.path(), open).map_err(|error| error.to_string())?;
     let cgroup = Delegation::enter();
     let host = Host::detect(&cgroup.base, args.systemd);
-    let offers = Offers::of(&args.runtime);
+    // A shim has no commands to ask for.
+    let offers =
+        args.shim.as_ref().map_or_else(|| Offers::of(&args.runtime), |_| Offers::default());
     // Orphans of a worker that had to be killed come here instead of to pid 1.
     let _ = nix::sys::prctl::set_child_subreaper(true);
 
@@ -101,8 +103,9 @@ fn work(args: &Args, case: &Case, dir: &Path, cgroup: &str) -> std::io::Result<V
     fs::create_dir(dir)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--worker", case.name, "--cgroup", cgroup])
-        .arg("--runtime")
+        .arg(if args.shim.is_some() { "--shim" } else { "--runtime" })
         .arg(&args.runtime)
+        .args(shim_options(args.shim.as_ref()))
         .arg("--probe")
         .arg(&args.probe)
         .arg("--dir")
@@ -111,15 +114,16 @@ fn work(args: &Args, case: &Case, dir: &Path, cgroup: &str) -> std::io::Result<V
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;
-    let answer = watch(&mut child)?;
+    let full = args.shim.as_ref().is_some_and(|shim| shim.full);
+    let answer = watch(&mut child, WORKER_LIMIT * if full { 10 } else { 1 })?;
     let _ = fs::remove_dir_all(dir);
     Ok(answer.unwrap_or_else(|| {
         Verdict::Failed("the worker died or took too long without an answer".to_owned())
     }))
 }
 
-fn watch(child: &mut Child) -> std::io::Result<Option<Verdict>> {
-    let end = Instant::now() + WORKER_LIMIT;
+fn watch(child: &mut Child, limit: Duration) -> std::io::Result<Option<Verdict>> {
+    let end = Instant::now() + limit;
     while child.try_wait()?.is_none() {
         if Instant::now() > end {
             leftovers::kill_tree(child.id());
@@ -134,6 +138,16 @@ fn watch(child: &mut Child) -> std::io::Result<Option<Verdict>> {
         out.read_to_string(&mut text)?;
     }
     Ok(decode(&text))
+}
+
+fn shim_options(shim: Option<&ShimTest>) -> Vec<String> {
+    let Some(shim) = shim else { return Vec::new() };
+    let mut options = Vec::new();
+    if let Some(path) = &shim.runtime {
+        options.extend(["--shim-runtime-binary".to_owned(), path.clone()]);
+    }
+    options.extend(shim.full.then(|| "--full".to_owned()));
+    options
 }
 
 fn decode(text: &str) -> Option<Verdict> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::args::Job;
+use crate::args::{Job, ShimTest};
 use crate::bundle::Bundle;
 use crate::call::{Call, Output};
 use crate::failure::{Check, broken};
@@ -26,6 +26,7 @@ pub(crate) struct Trial {
     dir: PathBuf,
     runtime: PathBuf,
     probe: PathBuf,
+    shim: Option<ShimTest>,
     counter: AtomicU32,
     calls: Mutex<HashSet<u32>>,
     live: Mutex<Vec<String>>,
@@ -44,6 +45,7 @@ impl Trial {
             dir: job.dir.clone(),
             runtime: job.runtime.clone(),
             probe: job.probe.clone(),
+            shim: job.shim.clone(),
             counter: AtomicU32::new(0),
             calls: Mutex::default(),
             live: Mutex::default(),
@@ -68,7 +70,33 @@ impl Trial {
 
     /// What the runtime gets as `--root`.
     pub(crate) fn state_root(&self) -> PathBuf {
+        match self.shim {
+            Some(_) => self.roots().join(crate::shim::NAMESPACE),
+            None => self.dir.join("state"),
+        }
+    }
+
+    /// Where the bundle of a container goes. Shims find it beside other bundles by its id.
+    pub(crate) fn bundle_directory(&self, id: &str) -> PathBuf {
+        match self.shim {
+            Some(_) => self.dir.join("tasks").join(id),
+            None => self.new_path("b"),
+        }
+    }
+
+    /// What a shim gets as its root; it adds the namespace.
+    pub(crate) fn roots(&self) -> PathBuf {
         self.dir.join("state")
+    }
+
+    /// The runtime that a shim is told to use.
+    pub(crate) fn shim_runtime(&self) -> Option<String> {
+        self.shim.as_ref().and_then(|shim| shim.runtime.clone())
+    }
+
+    /// Whether the loads on a shim are wanted in full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.shim.as_ref().is_some_and(|shim| shim.full)
     }
 
     /// The runtime binary.

@@ -19,7 +19,7 @@ use crate::trial::Trial;
 /// # Errors
 /// The worker cannot be set up, which says nothing about the runtime.
 pub(crate) fn main(job: &Job) -> Result<ExitCode, String> {
-    let mut found = cases::selected(&[]).filter(|case| case.name == job.case);
+    let mut found = cases::chosen(job.shim.is_some(), &[]).filter(|case| case.name == job.case);
     let case = found.next().ok_or("no such case")?;
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
     let host = Host::detect(&job.cgroup, job.systemd);

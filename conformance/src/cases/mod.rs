@@ -138,9 +138,15 @@ const GROUPS: &[&[Case]] = &[
     attacks::races::CASES,
 ];
 
-/// The cases whose name contains one of the filters; all of them without a filter.
+/// The cases of runtimes whose name contains one of the filters; all of them without a filter.
 pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
-    GROUPS.iter().flat_map(|group| group.iter()).copied().filter(move |case| {
+    chosen(false, filters)
+}
+
+/// The same of runtimes or of shims.
+pub(crate) fn chosen(shim: bool, filters: &[String]) -> impl Iterator<Item = Case> {
+    let groups = if shim { crate::shim::GROUPS } else { GROUPS };
+    groups.iter().flat_map(|group| group.iter()).copied().filter(move |case| {
         filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str()))
     })
 }
@@ -149,12 +155,12 @@ pub(crate) fn selected(filters: &[String]) -> impl Iterator<Item = Case> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::selected;
+    use super::{chosen, selected};
 
     #[test]
     fn names_are_unique_kebab_words_in_a_group() {
         let mut seen = BTreeSet::new();
-        for case in selected(&[]) {
+        for case in selected(&[]).chain(chosen(true, &[])) {
             let (group, name) = case.name.split_once('/').unwrap();
             let kebab = |word: &str| {
                 !word.is_empty()
