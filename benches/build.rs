@@ -6,7 +6,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
-const PAYLOADS: [&str; 3] = ["true", "pause", "family"];
+const PAYLOADS: [&str; 4] = ["true", "pause", "family", "flood"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

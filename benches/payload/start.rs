@@ -6,6 +6,7 @@ use core::panic::PanicInfo;
 
 #[cfg(target_arch = "x86_64")]
 pub mod number {
+    pub const WRITE: usize = 1;
     pub const PAUSE: usize = 34;
     pub const GETPID: usize = 39;
     pub const CLONE: usize = 56;
@@ -15,6 +16,7 @@ pub mod number {
 
 #[cfg(target_arch = "aarch64")]
 pub mod number {
+    pub const WRITE: usize = 64;
     pub const PAUSE: usize = 73; // ppoll(NULL, 0, NULL, NULL): aarch64 has no pause
     pub const GETPID: usize = 172;
     pub const CLONE: usize = 220;
@@ -42,6 +44,32 @@ pub fn call(number: usize, first: usize, second: usize) -> isize {
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") first => result, in("x1") second,
             in("x2") 0, in("x3") 0, in("x4") 0);
+    }
+    result
+}
+
+/// Writes at most this much of the bytes; what was written, or an error as a negative number.
+#[cfg(target_arch = "x86_64")]
+pub fn write(fd: usize, bytes: &[u8], most: usize) -> isize {
+    let length = if most < bytes.len() { most } else { bytes.len() };
+    let result: isize;
+    // SAFETY: the kernel reads the bytes while they are borrowed; it clobbers rcx and r11.
+    unsafe {
+        asm!("syscall", inlateout("rax") number::WRITE => result, in("rdi") fd,
+            in("rsi") bytes.as_ptr(), in("rdx") length, lateout("rcx") _, lateout("r11") _);
+    }
+    result
+}
+
+/// Writes at most this much of the bytes; what was written, or an error as a negative number.
+#[cfg(target_arch = "aarch64")]
+pub fn write(fd: usize, bytes: &[u8], most: usize) -> isize {
+    let length = if most < bytes.len() { most } else { bytes.len() };
+    let result: isize;
+    // SAFETY: the kernel reads the bytes while they are borrowed.
+    unsafe {
+        asm!("svc 0", in("x8") number::WRITE, inlateout("x0") fd => result,
+            in("x1") bytes.as_ptr(), in("x2") length);
     }
     result
 }

@@ -15,7 +15,7 @@ pub(crate) const HELP: &str = "\
 Compare OCI runtimes side by side.
 
 usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--rows FILTER]
-                     [--existing N] [--pause MS] [--json FILE] [--svg FILE]
+                     [--shim NAME=PATH]... [--existing N] [--pause MS] [--json FILE] [--svg FILE]
                      [--markdown FILE] [--trace-syscalls] [--quick]
        coracle-bench trace --runtime NAME=PATH [--verb create|run] [--all]
        coracle-bench count -- PROGRAM [ARGUMENT]...
@@ -23,9 +23,13 @@ usage: coracle-bench [--runtime NAME=PATH]... [--floor PATH] [--rounds N] [--row
   --runtime NAME=PATH   a runtime to measure; default: coracle (next to this program), runc and
                         crun from PATH
   --floor PATH          the kernel floor; default: `floor` next to this program, `none` to leave out
+  --shim NAME=PATH      a shim of containerd to measure, in a second table; default:
+                        containerd-shim-coracle-v2 (next to this program) and
+                        containerd-shim-runc-v2 from PATH
   --rounds N            measured rounds of each row (default 40)
   --rows FILTER         comma-separated parts of the names of rows: run, life, exec, existing,
-                        parallel, limit, init, calls, embed
+                        parallel, limit, init, calls, embed, and of shims: shim-task, shim-process,
+                        shim-call, shim-relay, shim-rest
   --existing N          containers present in the row `existing` (default 1000)
   --pause MS            rest between two measurements (default 100): the kernel finishes what the
                         one before left to it, and no one profits from locks that are still warm;
@@ -54,6 +58,8 @@ pub(crate) enum Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) runtimes: Vec<Runtime>,
+    /// Shims of containerd.
+    pub(crate) shims: Vec<Runtime>,
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<String>,
     /// Between two measurements.
@@ -75,6 +81,11 @@ impl Options {
         (self.rounds / 10).clamp(1, 5)
     }
 
+    /// True unless only rows of shims are asked for.
+    pub(crate) fn wants_runtimes(&self) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|part| !part.starts_with("shim"))
+    }
+
     /// True when the row is asked for.
     pub(crate) fn wants(&self, row: &str) -> bool {
         self.rows.is_empty() || self.rows.iter().any(|part| row.contains(part.as_str()))
@@ -86,6 +97,7 @@ pub(crate) fn parse() -> Outcome<Action> {
     let mut parser = lexopt::Parser::from_env();
     let mut options = Options {
         runtimes: Vec::new(),
+        shims: Vec::new(),
         rounds: 40,
         rows: Vec::new(),
         pause: Duration::from_millis(100),
@@ -111,6 +123,10 @@ pub(crate) fn parse() -> Outcome<Action> {
             Long("runtime") => {
                 let text = parser.value()?.string()?;
                 options.runtimes.push(runtime(&text));
+            }
+            Long("shim") => {
+                let text = parser.value()?.string()?;
+                options.shims.push(runtime(&text));
             }
             Long(name) => {
                 let name = name.to_owned();
@@ -163,17 +179,26 @@ fn runtime(text: &str) -> Runtime {
     Runtime { name, path, root: PathBuf::new() }
 }
 
-/// The default runtimes, and the floor unless it is left out.
+/// The default runtimes and shims, and the floor unless it is left out.
 fn complete(options: &mut Options, floor: Option<PathBuf>) {
+    let found = |programs: Vec<(&str, Option<PathBuf>)>| {
+        let runtime = |(name, path): (&str, Option<PathBuf>)| {
+            Some(Runtime { name: name.into(), path: path?, root: PathBuf::new() })
+        };
+        programs.into_iter().filter_map(runtime).collect()
+    };
     if options.runtimes.is_empty() {
-        let found =
-            [("coracle", beside("coracle")), ("runc", in_path("runc")), ("crun", in_path("crun"))];
-        options.runtimes = found
-            .into_iter()
-            .filter_map(|(name, path)| {
-                Some(Runtime { name: name.into(), path: path?, root: PathBuf::new() })
-            })
-            .collect();
+        options.runtimes = found(vec![
+            ("coracle", beside("coracle")),
+            ("runc", in_path("runc")),
+            ("crun", in_path("crun")),
+        ]);
+    }
+    if options.shims.is_empty() {
+        options.shims = found(vec![
+            ("coracle", beside("containerd-shim-coracle-v2")),
+            ("runc-v2", in_path("containerd-shim-runc-v2")),
+        ]);
     }
     if let Some(path) = floor.filter(|path| path != Path::new("none")) {
         options.runtimes.push(Runtime { name: FLOOR.into(), path, root: PathBuf::new() });

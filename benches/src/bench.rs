@@ -1,6 +1,7 @@
 //! The measurement as a whole: the runtimes, the interleaved rounds, the collected values.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use serde::Serialize;
@@ -36,7 +37,7 @@ pub(crate) type Reading = (&'static str, &'static str, f64);
 pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) runtimes: Vec<Runtime>,
-    pub(crate) workspace: Workspace,
+    pub(crate) workspace: Arc<Workspace>,
     pub(crate) series: Vec<Series>,
     /// What went wrong or needs saying.
     pub(crate) notes: Vec<String>,
@@ -48,9 +49,17 @@ impl Bench {
     /// Makes the root file system and one state directory per runtime.
     pub(crate) fn new(options: Options, workspace: Workspace) -> Outcome<Self> {
         bundle::make_rootfs(&workspace.directory.join("rootfs"))?;
+        let runtimes = options.runtimes.clone();
+        Self::with_runtimes(options, Arc::new(workspace), &runtimes)
+    }
+
+    fn with_runtimes(
+        options: Options,
+        workspace: Arc<Workspace>,
+        runtimes: &[Runtime],
+    ) -> Outcome<Self> {
         let state = |name: &str| workspace.directory.join("state").join(name);
-        let runtimes = options
-            .runtimes
+        let runtimes = runtimes
             .iter()
             .map(|runtime| runtime.with_root(&state(&runtime.name)))
             .collect::<Outcome<_>>()?;
@@ -62,6 +71,17 @@ impl Bench {
             notes: Vec::new(),
             appendix: Vec::new(),
         })
+    }
+
+    /// The part of the measurement whose runtimes are shims of containerd.
+    pub(crate) fn shims(&self) -> Outcome<Self> {
+        let options = self.options.clone();
+        Self::with_runtimes(options, Arc::clone(&self.workspace), &self.options.shims)
+    }
+
+    /// Nothing was measured or is to be said.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.notes.is_empty() && self.appendix.is_empty()
     }
 
     /// A written bundle for one container; `id` is made unique per runtime.

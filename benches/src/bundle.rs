@@ -11,6 +11,7 @@ use crate::Outcome;
 
 const TRUE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/true"));
 const PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
+const FLOOD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/flood"));
 
 /// What runs in the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Payload {
     True,
     /// Waits until it is killed.
     Pause,
+    /// Writes a gibibyte to standard output.
+    Flood,
 }
 
 impl Payload {
@@ -27,6 +30,7 @@ impl Payload {
         match self {
             Self::True => "/bin/true",
             Self::Pause => "/bin/pause",
+            Self::Flood => "/bin/flood",
         }
     }
 }
@@ -138,7 +142,7 @@ pub(crate) fn make_rootfs(rootfs: &Path) -> Outcome<()> {
     for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
         fs::create_dir_all(rootfs.join(directory))?;
     }
-    for (name, program) in [("true", TRUE), ("pause", PAUSE)] {
+    for (name, program) in [("true", TRUE), ("pause", PAUSE), ("flood", FLOOD)] {
         write_program(&rootfs.join("bin").join(name), program)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ mod measure;
 mod report;
 mod rows;
 mod runtime;
+mod shims;
 mod statistics;
 mod table;
 mod trace;
@@ -59,25 +60,41 @@ fn must_hide_unified(options: &Options) -> bool {
 fn measure(options: Options) -> Outcome<()> {
     let hide_unified = must_hide_unified(&options);
     let mut bench = Bench::new(options, Workspace::new(hide_unified)?)?;
-    if hide_unified {
+    if hide_unified && bench.options.wants_runtimes() {
         bench.notes.push(
             "crun refuses a hybrid host with cgroup2 controllers: /sys/fs/cgroup/unified is \
              unmounted in a private mount namespace, for all runtimes alike"
                 .into(),
         );
     }
-    let outcome = rows::measure(&mut bench);
-    print(&report::text(&bench))?;
+    let mut outcome = rows::measure(&mut bench);
+    let mut shims = bench.shims()?;
+    if !bench.is_empty() {
+        print(&report::text(&bench))?;
+    }
+    if outcome.is_ok() && !shims.runtimes.is_empty() {
+        outcome = shims::measure(&mut shims);
+        if !shims.is_empty() {
+            print(&format!("\nshims of containerd\n{}", report::text(&shims)))?;
+        }
+    }
+    write_files(&bench, &shims)?;
+    outcome
+}
+
+fn write_files(bench: &Bench, shims: &Bench) -> Outcome<()> {
     if let Some(path) = &bench.options.json {
-        report::write_json(&bench, path)?;
+        report::write_json(bench, shims, path)?;
     }
     if let Some(path) = &bench.options.markdown {
-        fs::write(path, report::markdown(&bench))?;
+        let tables = [bench, shims].into_iter().filter(|bench| !bench.is_empty());
+        let texts: Vec<String> = tables.map(report::markdown).collect();
+        fs::write(path, texts.join("\n"))?;
     }
     if let Some(path) = &bench.options.svg {
-        fs::write(path, chart::draw(&bench.series, &report::subtitle(&bench)))?;
+        fs::write(path, chart::draw(&bench.series, &report::subtitle(bench)))?;
     }
-    outcome
+    Ok(())
 }
 
 fn show_trace(options: Options) -> Outcome<()> {

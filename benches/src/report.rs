@@ -161,6 +161,10 @@ pub(crate) fn subtitle(bench: &Bench) -> String {
 }
 
 /// Writes the JSON file.
-pub(crate) fn write_json(bench: &Bench, path: &Path) -> Outcome<()> {
-    Ok(fs::write(path, serde_json::to_vec_pretty(&json(bench))?)?)
+pub(crate) fn write_json(bench: &Bench, shims: &Bench, path: &Path) -> Outcome<()> {
+    let mut all = json(bench);
+    if let Some(fields) = all.as_object_mut() {
+        fields.insert("shims".into(), json(shims));
+    }
+    Ok(fs::write(path, serde_json::to_vec_pretty(&all)?)?)
 }

@@ -43,7 +43,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome<()> {
 }
 
 /// Puts the runtimes of each series in the order of the command line.
-fn sort(bench: &mut Bench) {
+pub(crate) fn sort(bench: &mut Bench) {
     let names: Vec<&str> = bench.runtimes.iter().map(|runtime| runtime.name.as_str()).collect();
     for series in &mut bench.series {
         series.runtimes.sort_by_key(|values| names.iter().position(|name| *name == values.runtime));

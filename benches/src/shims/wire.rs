@@ -1,0 +1,88 @@
+//! TTRPC, as much as one caller needs: a frame is ten bytes (length, stream, kind, flags; big endian)
+//! and a message.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::ttrpc::{Request, Response};
+
+use crate::Outcome;
+
+const SERVICE: &str = "containerd.task.v2.Task";
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+
+/// A shim that takes longer for anything hangs.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Reads a frame: its stream and message.
+pub(super) fn read_frame(mut from: impl Read) -> io::Result<(u32, Vec<u8>)> {
+    let (mut length, mut stream, mut rest) = ([0; 4], [0; 4], [0; 2]);
+    from.read_exact(&mut length)?;
+    from.read_exact(&mut stream)?;
+    from.read_exact(&mut rest)?;
+    let mut body = Vec::new();
+    from.take(u32::from_be_bytes(length).into()).read_to_end(&mut body)?;
+    Ok((u32::from_be_bytes(stream), body))
+}
+
+fn write_frame(mut to: impl Write, (stream, kind): (u32, u8), body: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(body.len() + 10);
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend([kind, 0]);
+    bytes.extend(body);
+    to.write_all(&bytes)
+}
+
+/// Answers a request with an empty message.
+pub(super) fn acknowledge(to: impl Write, stream: u32) -> io::Result<()> {
+    // A response without a status and payload has no bytes at all.
+    write_frame(to, (stream, RESPONSE), &[])
+}
+
+/// A connection to a shim's task service.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    next: u32,
+}
+
+impl Connection {
+    /// Connects.
+    pub(super) fn open(socket: &Path) -> Outcome<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        Ok(Self { stream, next: 1 })
+    }
+
+    /// Makes a call and waits for its answer.
+    pub(super) fn call<A: Message>(&mut self, method: &str, message: &impl Message) -> Outcome<A> {
+        let request = Request {
+            service: SERVICE.to_owned(),
+            method: method.to_owned(),
+            payload: message.write_to_bytes()?,
+            ..Default::default()
+        };
+        let stream = self.next;
+        // Streams of a client are odd and grow.
+        self.next += 2;
+        write_frame(&self.stream, (stream, REQUEST), &request.write_to_bytes()?)?;
+        let body = loop {
+            let (answered, body) =
+                read_frame(&self.stream).map_err(|error| format!("{method}: {error}"))?;
+            if answered == stream {
+                break body;
+            }
+        };
+        let response = Response::parse_from_bytes(&body)?;
+        match response.status.into_option().filter(|status| status.code.value() != 0) {
+            Some(status) => Err(format!("{method}: {}", status.message).into()),
+            None => Ok(A::parse_from_bytes(&response.payload)?),
+        }
+    }
+}
