@@ -122,3 +122,16 @@ fn figure(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::figure;
+
+    #[test]
+    fn figures_are_those_of_their_own_line() {
+        let text = "[rollup]\nRss:      2732 kB\nPss:       393 kB\nPss_Dirty: 1 kB\nThreads:\t1\n";
+        assert_eq!(figure(text, "Pss:"), Some(393.0));
+        assert_eq!(figure(text, "Threads:"), Some(1.0));
+        assert_eq!(figure(text, "Swap:"), None);
+    }
+}

@@ -86,3 +86,41 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use containerd_shim_protos::api::{Empty, PidsRequest};
+    use containerd_shim_protos::ttrpc::{Code, Status};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    #[test]
+    fn a_call_gets_the_answer_of_its_own_stream() {
+        let path = std::env::temp_dir().join(format!("coracle-wire-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let (number, body) = read_frame(&stream).unwrap();
+            let request = Request::parse_from_bytes(&body).unwrap();
+            // One for a call that was given up comes first.
+            write_frame(&stream, (number + 2, RESPONSE), b"not a message").unwrap();
+            acknowledge(&stream, number).unwrap();
+            let (number, _) = read_frame(&stream).unwrap();
+            let message = "no such task".to_owned();
+            let status = Status { code: Code::NOT_FOUND.into(), message, ..Status::default() };
+            let refusal = Response { status: Some(status).into(), ..Response::default() };
+            write_frame(&stream, (number, RESPONSE), &refusal.write_to_bytes().unwrap()).unwrap();
+            request
+        });
+        let mut connection = Connection::open(&path).unwrap();
+        let message = PidsRequest { id: "one".to_owned(), ..Default::default() };
+        let _: Empty = connection.call("Pids", &message).unwrap();
+        let refused = connection.call::<Empty>("Pids", &message).unwrap_err();
+        assert_eq!(refused.to_string(), "Pids: no such task");
+        let request = server.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!((&*request.service, &*request.method), (SERVICE, "Pids"));
+        assert_eq!(PidsRequest::parse_from_bytes(&request.payload).unwrap().id, "one");
+    }
+}
