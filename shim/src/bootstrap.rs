@@ -91,10 +91,9 @@ impl Bootstrap {
 
     fn of_params(params: &BootstrapParams, level: LevelFilter) -> Result<Self, Failure> {
         let mut options = Options::default();
-        for extension in &params.extensions {
-            if let Some(read) = extension.value.as_ref().map(Options::read).transpose()?.flatten() {
-                options = read;
-            }
+        let messages = params.extensions.iter().filter_map(|extension| extension.value.as_ref());
+        for message in messages.filter(|message| Options::is_one(message)) {
+            options = Options::read(message)?.unwrap_or_default();
         }
         let sockets = params.socket_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(SOCKETS);
         if sockets.len() > SOCKETS_LENGTH {

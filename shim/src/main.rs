@@ -17,6 +17,7 @@ mod log;
 mod message;
 mod oom;
 mod options;
+mod place;
 mod readiness;
 mod rootfs;
 mod run;

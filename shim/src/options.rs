@@ -24,6 +24,11 @@ const BINARY: &str = "coracle";
 /// The file in the bundle that tells the `delete` command of another state root.
 const RECORD: &str = "options.json";
 
+/// The types of the two messages.
+const TYPES: [&str; 2] = [RUNC, FILE];
+const RUNC: &str = "containerd.runc.v1.Options";
+const FILE: &str = "runtimeoptions.v1.Options";
+
 /// The options that mean something here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -43,22 +48,25 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads either message; `None` for one that is empty or means nothing here.
+    /// Reads either message; `None` for one that is empty.
     ///
     /// # Errors
-    /// A message that cannot be read; a configuration file that cannot; another engine.
+    /// Another message, or one that cannot be read; a configuration file that cannot; another engine.
     pub(crate) fn read(options: &Any) -> Result<Option<Self>, Failure> {
         // Some clients put a host before the name.
         let name = options.type_url.rsplit('/').next().unwrap_or_default();
         match name {
-            "containerd.runc.v1.Options" => Self::of_runc(read(&options.value)?).map(Some),
-            "runtimeoptions.v1.Options" => Self::of_file(&options.value),
+            RUNC => Self::of_runc(read(&options.value)?).map(Some),
+            FILE => Self::of_file(&options.value),
             "" => Ok(None),
-            _ => {
-                log::warn!("options of the type {name} mean nothing to this shim");
-                Ok(None)
-            }
+            _ => Err(Failure::invalid(format!("options of the type {name:?} mean nothing here"))),
         }
+    }
+
+    /// Whether a message among others has options of the runtime.
+    pub(crate) fn is_one(message: &Any) -> bool {
+        let name = message.type_url.rsplit('/').next().unwrap_or_default();
+        TYPES.contains(&name)
     }
 
     fn of_runc(options: oci::Options) -> Result<Self, Failure> {
@@ -315,9 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_left_alone() {
+    fn another_message_is_refused() {
         let any = Any { type_url: "x.Options".to_owned(), ..Any::default() };
-        assert_eq!(Options::read(&any), Ok(None));
+        assert!(Options::read(&any).is_err() && !Options::is_one(&any));
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_alone() {
+        assert_eq!(Options::read(&Any::new()), Ok(None));
         assert!(Options::read(&wrapped("Later = 'x'")).is_ok());
     }
 }

@@ -23,7 +23,7 @@ use crate::log::{self as lines, Origin};
 use crate::readiness::register;
 use crate::server;
 use crate::shim::{Settings, Shim};
-use crate::sys;
+use crate::sys::{self, Code};
 
 /// What the process was made with.
 #[derive(Debug)]
@@ -91,10 +91,21 @@ fn serve(server: Server) -> io::Result<()> {
         spawn_local(server::serve(listener, Rc::clone(&shim)));
         spawn_local(Rc::clone(&shim.events).send_all());
         spawn_local(heed(signals, Rc::clone(&shim)));
+        spawn_local(slim(Rc::clone(&shim)));
         shim.done().await;
         Ok(())
     })
 }
+
+/// Signals that do not end the process as they would by themselves.
+const HEEDED: [Signal; 6] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGHUP,
+    Signal::SIGPIPE,
+];
 
 /// Signals as a descriptor.
 #[derive(Debug)]
@@ -105,7 +116,7 @@ impl Signals {
     /// because the library and the standard library set their own.
     fn new() -> io::Result<Self> {
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+        for signal in HEEDED {
             mask.add(signal);
         }
         mask.thread_block()?;
@@ -124,6 +135,16 @@ impl Signals {
     }
 }
 
+/// Gives the memory of the program's code back while nothing is asked: there is a shim for each pod,
+/// and most of the time all of them wait.
+async fn slim(shim: Rc<Shim>) {
+    let Some(code) = Code::find() else { return };
+    loop {
+        shim.rested().await;
+        code.release();
+    }
+}
+
 /// Acts on signals, and reaps strangers.
 async fn heed(mut signals: Signals, shim: Rc<Shim>) {
     loop {
@@ -135,13 +156,13 @@ async fn heed(mut signals: Signals, shim: Rc<Shim>) {
             Ok(Some(Signal::SIGCHLD)) => {
                 children::reap_strangers();
             }
+            Ok(Some(Signal::SIGHUP | Signal::SIGPIPE)) | Ok(None) => {}
             Ok(Some(Signal::SIGUSR1)) => ::log::info!("state: {}", shim.describe()),
             Ok(Some(signal)) if shim.is_empty() => {
                 ::log::info!("{signal}: nothing is left to do");
                 shim.leave();
             }
             Ok(Some(signal)) => ::log::warn!("{signal}: there are tasks, so the shim stays"),
-            Ok(None) => {}
             Err(error) => {
                 ::log::error!("read a signal: {error}");
                 return;

@@ -19,6 +19,9 @@ use crate::task::Task;
 /// How long a server without tasks stays, for a client that never says that it is done.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// How long nothing is asked before the server is said to rest.
+const REST: Duration = Duration::from_secs(2);
+
 /// How long the last events may take.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,8 @@ pub(crate) struct Shim {
     calls: Cell<usize>,
     /// Counts what resets the time after which an idle server goes.
     turns: Cell<u64>,
+    /// Told at the end of each call.
+    answered: Notify,
     leaving: Cell<bool>,
     left: Notify,
 }
@@ -68,6 +73,7 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.calls.set(self.0.calls.get().saturating_sub(1));
         self.0.turns.set(self.0.turns.get().wrapping_add(1));
+        self.0.answered.notify_one();
         if self.0.leaving.get() {
             self.0.left.notify_one();
         }
@@ -109,6 +115,7 @@ impl Shim {
             runtimes: RefCell::default(),
             calls: Cell::new(0),
             turns: Cell::new(0),
+            answered: Notify::new(),
             leaving: Cell::new(false),
             left: Notify::new(),
         }
@@ -204,6 +211,12 @@ impl Shim {
     pub(crate) fn leave(&self) {
         self.leaving.set(true);
         self.left.notify_one();
+    }
+
+    /// Returns each time when calls have come to an end and nothing has followed for a while.
+    pub(crate) async fn rested(&self) {
+        self.answered.notified().await;
+        while time::timeout(REST, self.answered.notified()).await.is_ok() {}
     }
 
     /// Returns when the server may go: it was asked to and has answered, or was idle for long enough.

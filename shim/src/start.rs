@@ -11,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::bootstrap::{self, Bootstrap};
 use crate::failure::Failure;
 use crate::flags::Flags;
+use crate::place;
 use crate::run::{self, Server};
 use crate::shim::Settings;
 use crate::sys;
@@ -94,7 +95,7 @@ fn begin(
         return Ok(true);
     };
     let placed =
-        adjust_oom_score(pid).and_then(|()| join_cgroup(pid, &bootstrap.options.shim_cgroup));
+        adjust_oom_score(pid).and_then(|()| place::join(pid, &bootstrap.options.shim_cgroup));
     if let Err(failure) = placed {
         let server = nix::unistd::Pid::from_raw(pid);
         let _gone = nix::sys::signal::kill(server, nix::sys::signal::Signal::SIGKILL);
@@ -116,29 +117,4 @@ fn adjust_oom_score(pid: i32) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Puts the server into the cgroup of the option `ShimCgroup`, in each hierarchy that has it.
-fn join_cgroup(pid: i32, cgroup: &str) -> Result<(), Failure> {
-    if cgroup.is_empty() {
-        return Ok(());
-    }
-    let below = cgroup.trim_start_matches('/');
-    let mounts = Path::new("/sys/fs/cgroup");
-    let mut places = vec![mounts.join(below)];
-    for entry in fs::read_dir(mounts)?.flatten() {
-        places.push(entry.path().join(below));
-    }
-    let mut joined = false;
-    for place in
-        places.iter().map(|place| place.join("cgroup.procs")).filter(|place| place.exists())
-    {
-        fs::write(&place, pid.to_string())
-            .map_err(|error| Failure::from(error).context(&place.display().to_string()))?;
-        joined = true;
-    }
-    if joined {
-        return Ok(());
-    }
-    Err(Failure::not_found(format!("ShimCgroup {cgroup:?} is in no cgroup hierarchy")))
 }

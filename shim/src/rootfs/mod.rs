@@ -1,5 +1,6 @@
 //! The root file system of a container: the mounts that a request asks for, on the bundle's `rootfs`.
 
+mod id_map;
 mod loop_device;
 mod overlay;
 mod settings;
@@ -14,6 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::failure::Failure;
+use id_map::IdMap;
 use settings::Settings;
 
 /// How often and how long to wait for a mount that is in use.
@@ -124,12 +126,6 @@ fn unescape(text: &str) -> String {
 fn mount_one(wanted: &Mount, rootfs: &Path) -> Result<(), Failure> {
     let settings = Settings::read(&wanted.options)?;
     let target = place(rootfs, &wanted.target)?;
-    if settings.id_mapped() {
-        return Err(Failure::new(
-            containerd_shim_protos::ttrpc::Code::UNIMPLEMENTED,
-            "mounts with the options uidmap and gidmap are not supported",
-        ));
-    }
     for (kind, program) in FUSE {
         if wanted.type_ == kind || wanted.type_.starts_with(&format!("{kind}.")) {
             return mount_by(program, (kind, wanted), &target);
@@ -143,11 +139,13 @@ fn mount_one(wanted: &Mount, rootfs: &Path) -> Result<(), Failure> {
     };
     // Until it is mounted the device is held open, or it would be given up again.
     let path = source.as_ref().map_or(Path::new(&wanted.source), |(path, _)| path.as_path());
-    match wanted.type_.as_str() {
-        "overlay" => overlay::mount(path, &target, &settings)?,
-        kind => attach(path, &target, (kind, settings.flags, &settings.data.join(",")))?,
+    match IdMap::make(&settings)? {
+        Some(map) => mount_mapped((&map, &settings), (wanted.type_.as_str(), path), &target)?,
+        None => mount_plain(&settings, (wanted.type_.as_str(), path), &target)?,
     }
-    if settings.flags.contains(MsFlags::MS_BIND) && settings.flags.contains(MsFlags::MS_RDONLY) {
+    // A bind mount takes its source's flags, and others only when it is changed.
+    let own = settings.flags.difference(MsFlags::MS_BIND | MsFlags::MS_REC);
+    if settings.flags.contains(MsFlags::MS_BIND) && !own.is_empty() {
         let flags = settings.flags | MsFlags::MS_REMOUNT;
         attach(path, &target, ("", flags, ""))?;
     }
@@ -155,6 +153,35 @@ fn mount_one(wanted: &Mount, rootfs: &Path) -> Result<(), Failure> {
         attach(path, &target, ("", propagation, ""))?;
     }
     Ok(())
+}
+
+fn mount_plain(
+    settings: &Settings,
+    (kind, source): (&str, &Path),
+    target: &Path,
+) -> Result<(), Failure> {
+    match kind {
+        "overlay" => overlay::mount(source, target, settings),
+        kind => attach(source, target, (kind, settings.flags, &settings.data.join(","))),
+    }
+}
+
+/// The same with mapped ids: those of an overlay's lower directories, of a bind mount's source, or of
+/// the whole of another file system.
+fn mount_mapped(
+    (map, settings): (&IdMap, &Settings),
+    (kind, source): (&str, &Path),
+    target: &Path,
+) -> Result<(), Failure> {
+    if kind == "overlay" {
+        let (settings, _until_mounted) = map.lower(settings)?;
+        return overlay::mount(source, target, &settings);
+    }
+    if settings.flags.contains(MsFlags::MS_BIND) {
+        return map.attach(source, target, settings.flags.contains(MsFlags::MS_REC));
+    }
+    mount_plain(settings, (kind, source), target)?;
+    map.attach(target, target, false)
 }
 
 /// One mount(2).

@@ -100,11 +100,6 @@ impl Settings {
             self.data.push(option.to_owned());
         }
     }
-
-    /// Whether ids are to be mapped.
-    pub(super) fn id_mapped(&self) -> bool {
-        self.uid_map.is_some()
-    }
 }
 
 #[cfg(test)]
@@ -128,7 +123,7 @@ mod tests {
     fn what_is_for_containerd_goes_no_further() {
         let options = ["X-containerd.mkdir.path=/x:0700", "loop", "uidmap=0:1:2", "gidmap=0:1:2"];
         let settings = read(&options).expect("options");
-        assert!(settings.data.is_empty() && settings.loop_device && settings.id_mapped());
+        assert!(settings.data.is_empty() && settings.loop_device && settings.uid_map.is_some());
         assert!(read(&["uidmap=0:1:2"]).is_err());
     }
 }
