@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// systemd makes the containers' cgroups.
     pub(crate) systemd_cgroup: bool,
     /// Where criu keeps its files.
-    pub(crate) criu_work_path: String,
+    criu_work_path: String,
     io_uid: Option<u32>,
     io_gid: Option<u32>,
     root: String,
@@ -165,6 +165,14 @@ impl Options {
         if self.systemd_cgroup || unit { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs }
     }
 
+    /// Where criu keeps its log and what else it needs for a restore.
+    pub(crate) fn criu_work(&self, bundle: &Path) -> Option<PathBuf> {
+        match self.criu_work_path.as_str() {
+            "" => criu_work(bundle),
+            path => Some(PathBuf::from(path)),
+        }
+    }
+
     /// Leaves what the `delete` command needs in the bundle; nothing for the usual options.
     ///
     /// # Errors
@@ -185,6 +193,13 @@ impl Options {
         let root = record.as_ref().and_then(|record| record.get("root")?.as_str());
         Self { root: root.unwrap_or_default().to_owned(), ..Self::default() }
     }
+}
+
+/// A place for criu's files in the directory that containerd has for the container; `None` if there is
+/// none.
+pub(crate) fn criu_work(bundle: &Path) -> Option<PathBuf> {
+    let work = bundle.join("work");
+    work.is_dir().then(|| work.join("criu-work"))
 }
 
 fn check_binary(name: &str) -> Result<(), Failure> {

@@ -1,15 +1,13 @@
 //! What changes a running container: signals, pausing, limits, its terminal and input.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use containerd_shim_protos::api::{
-    CheckpointTaskRequest, CloseIORequest, Empty, KillRequest, PauseRequest, ResizePtyRequest,
-    ResumeRequest, UpdateTaskRequest,
+    CloseIORequest, Empty, KillRequest, PauseRequest, ResizePtyRequest, ResumeRequest,
+    UpdateTaskRequest,
 };
 use containerd_shim_protos::events::task::{TaskPaused, TaskResumed};
 use containerd_shim_protos::topics;
-use containerd_shim_protos::ttrpc::Code;
 use coracle::spec::Resources;
 use coracle::{ErrorKind, KillTarget, Signal};
 
@@ -43,8 +41,8 @@ impl Shim {
     /// The container is not running.
     pub(crate) async fn pause(&self, request: &PauseRequest) -> Result<Empty, Failure> {
         let task = self.task(&request.id)?;
+        let container = task.container()?;
         task.init.pass(&[Phase::Running], Phase::Pausing, "pause")?;
-        let container = Arc::clone(&task.container);
         let paused = worker::run(move || container.pause()).await.and_then(|done| Ok(done?));
         task.settle_freeze(Phase::Pausing, &paused, Phase::Paused, Phase::Running);
         paused?;
@@ -59,8 +57,8 @@ impl Shim {
     /// The container is not paused.
     pub(crate) async fn resume(&self, request: &ResumeRequest) -> Result<Empty, Failure> {
         let task = self.task(&request.id)?;
+        let container = task.container()?;
         task.init.pass(&[Phase::Paused], Phase::Resuming, "resume")?;
-        let container = Arc::clone(&task.container);
         let resumed = worker::run(move || container.resume()).await.and_then(|done| Ok(done?));
         task.settle_freeze(Phase::Resuming, &resumed, Phase::Running, Phase::Paused);
         resumed?;
@@ -84,7 +82,7 @@ impl Shim {
         let text = request.resources.as_ref().map(|any| any.value.as_slice());
         let resources = Resources::parse(text.unwrap_or_default())
             .map_err(|error| Failure::invalid(error.to_string()))?;
-        let container = Arc::clone(&task.container);
+        let container = task.container()?;
         worker::run(move || container.update(&resources)).await??;
         Ok(Empty::new())
     }
@@ -117,18 +115,6 @@ impl Shim {
         }
         Ok(Empty::new())
     }
-
-    /// Checkpoint.
-    ///
-    /// # Errors
-    /// It is not supported.
-    pub(crate) async fn checkpoint(
-        self: &Rc<Self>,
-        request: &CheckpointTaskRequest,
-    ) -> Result<Empty, Failure> {
-        self.task(&request.id)?;
-        Err(Failure::new(Code::UNIMPLEMENTED, "checkpoints are not supported"))
-    }
 }
 
 impl Task {
@@ -151,13 +137,13 @@ async fn kill_task(task: &Rc<Task>, signal: Signal, all: bool) -> Result<(), Fai
     if matches!(task.init.phase.get(), Phase::Stopped | Phase::Deleting) {
         return Err(finished());
     }
-    let killed = if all || (task.shares_pids && signal == Signal::KILL) {
+    let killed = if all || (task.shares_pids() && signal == Signal::KILL) {
         // Reading and signalling a large cgroup takes its time.
-        let container = Arc::clone(&task.container);
+        let container = task.container()?;
         let target = if all { KillTarget::All } else { KillTarget::Init };
         worker::run(move || container.kill(signal, target)).await?
     } else {
-        task.container.kill(signal, KillTarget::Init)
+        task.container()?.kill(signal, KillTarget::Init)
     };
     killed.map_err(|error| match error.kind() {
         ErrorKind::WrongStatus => finished(),

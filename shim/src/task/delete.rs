@@ -49,14 +49,16 @@ impl Shim {
     }
 
     async fn delete_task(self: &Rc<Self>, task: &Rc<Task>, before: Phase) -> Result<(), Failure> {
-        if before == Phase::Created {
+        if before == Phase::Created
+            && let Ok(container) = task.container()
+        {
             // Its end is told like any other.
-            match task.container.kill(Signal::KILL, KillTarget::Init) {
+            match container.kill(Signal::KILL, KillTarget::Init) {
                 Err(error) if error.kind() != ErrorKind::WrongStatus => return Err(error.into()),
                 _ => task.init.ended().await,
             };
         }
-        let (runtime, id) = (task.runtime.clone(), task.container.id().clone());
+        let (runtime, id) = (task.runtime.clone(), task.name.clone());
         let rootfs = task.rootfs.clone();
         let removed = worker::run(move || {
             runtime.delete(&id, true)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::topics;
-use coracle::{ExitStatus, KillTarget, Signal};
+use coracle::{Container, ExitStatus, KillTarget, Signal};
 use tokio::io::Interest;
 use tokio::task::spawn_local;
 
@@ -43,9 +43,10 @@ fn exit(status: coracle::Result<ExitStatus>) -> Exit {
 }
 
 impl Shim {
-    /// Watches the init of a new task, and its memory.
+    /// Watches the init of a container that now exists, and its memory.
     pub(super) fn watch_task(self: &Rc<Self>, task: &Rc<Task>) {
-        if let Some(oom) = task.oom.clone() {
+        let Ok(life) = task.life() else { return };
+        if let Some(oom) = life.oom {
             let (shim, task) = (Rc::clone(self), Rc::downgrade(task));
             spawn_local(async move {
                 while oom.changed().await {
@@ -56,15 +57,15 @@ impl Shim {
         }
         let (shim, task) = (Rc::clone(self), Rc::clone(task));
         spawn_local(async move {
-            let pidfd = task.container.pidfd().map(|fd| fd.try_clone_to_owned());
-            if let Some(pidfd) = pidfd {
-                ended(pidfd).await;
+            let container = life.container;
+            if let Some(pidfd) = container.pidfd() {
+                ended(pidfd.try_clone_to_owned()).await;
             }
             // The cgroup is there until the container is deleted.
-            *task.last_stats.borrow_mut() =
-                task.container.stats_at_end().ok().and_then(|stats| metrics(&stats).ok());
-            let exit = exit(task.container.wait());
-            shim.end_init(&task, exit).await;
+            let stats = container.stats_at_end().ok();
+            *task.last_stats.borrow_mut() = stats.and_then(|stats| metrics(&stats).ok());
+            let exit = exit(container.wait());
+            shim.end_init(&task, container, exit).await;
         });
     }
 
@@ -81,11 +82,10 @@ impl Shim {
         });
     }
 
-    async fn end_init(self: &Rc<Self>, task: &Rc<Task>, exit: Exit) {
+    async fn end_init(self: &Rc<Self>, task: &Rc<Task>, container: Arc<Container>, exit: Exit) {
         self.sweep.notify_one();
-        if task.shares_pids {
+        if task.shares_pids() {
             // The others would live on, and containerd expects a stopped task to have none.
-            let container = Arc::clone(&task.container);
             let killed = worker::run(move || container.kill(Signal::KILL, KillTarget::All)).await;
             if let Ok(Err(error)) = killed {
                 log::debug!("kill the rest of {}: {error}", task.id);
@@ -132,7 +132,9 @@ impl Shim {
 
     /// Tells of kills for lack of memory since the last time.
     fn tell_kills(&self, task: &Task) {
-        if task.oom.as_ref().is_some_and(|oom| oom.kills() > 0) {
+        let life = task.life.borrow();
+        let oom = life.as_ref().and_then(|life| life.oom.as_ref());
+        if oom.is_some_and(|oom| oom.kills() > 0) {
             let event = TaskOOM { container_id: task.id.clone(), ..TaskOOM::default() };
             self.events.publish(topics::TASK_OOM_EVENT_TOPIC, &event, false);
         }

@@ -1,5 +1,7 @@
 //! One container as containerd sees it: a task with its processes, each a small state machine.
 
+mod birth;
+mod checkpoint;
 mod control;
 mod create;
 mod delete;
@@ -18,8 +20,10 @@ use std::time::SystemTime;
 
 use containerd_shim_protos::api::Status;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
-use coracle::{Container, ExecProcess, Runtime};
+use coracle::{Container, ContainerId, ExecProcess, Runtime};
 use tokio::sync::Notify;
+
+use birth::Recipe;
 
 use crate::children::Claim;
 use crate::failure::Failure;
@@ -212,28 +216,75 @@ impl Process {
     }
 }
 
+/// A container that exists.
+#[derive(Clone, Debug)]
+struct Life {
+    container: Arc<Container>,
+    oom: Option<Rc<Watch>>,
+    /// Whether processes can outlive the init.
+    shares_pids: bool,
+    /// User and group of the pipes.
+    io_ids: Option<(u32, u32)>,
+}
+
 /// A container with its processes.
 #[derive(Debug)]
 pub(crate) struct Task {
     /// The container's id.
     pub(crate) id: String,
+    name: ContainerId,
     bundle: PathBuf,
     runtime: Runtime,
-    container: Arc<Container>,
+    /// `None` until a restore.
+    life: RefCell<Option<Life>>,
+    /// How it is made at its start, if it is to be restored.
+    recipe: RefCell<Option<Box<Recipe>>>,
     /// The init process.
     pub(crate) init: Rc<Process>,
     execs: RefCell<BTreeMap<String, Rc<Process>>>,
-    /// Whether processes can outlive the init.
-    shares_pids: bool,
-    /// User and group of the pipes.
-    io_ids: Option<(u32, u32)>,
     rootfs: Rootfs,
-    oom: Option<Rc<Watch>>,
     /// The figures at the end: the cgroup can be gone before they are asked for.
     last_stats: RefCell<Option<Any>>,
 }
 
 impl Task {
+    fn new(
+        (name, runtime): (ContainerId, Runtime),
+        bundle: PathBuf,
+        init: Process,
+        rootfs: Rootfs,
+    ) -> Self {
+        Self {
+            id: name.to_string(),
+            name,
+            bundle,
+            runtime,
+            life: RefCell::new(None),
+            recipe: RefCell::new(None),
+            init: Rc::new(init),
+            execs: RefCell::new(BTreeMap::new()),
+            rootfs,
+            last_stats: RefCell::new(None),
+        }
+    }
+
+    fn life(&self) -> Result<Life, Failure> {
+        let life = self.life.borrow().clone();
+        life.ok_or_else(|| Failure::precondition(format!("{} was not restored yet", self.id)))
+    }
+
+    /// The container.
+    ///
+    /// # Errors
+    /// It is to be restored and was not started yet.
+    fn container(&self) -> Result<Arc<Container>, Failure> {
+        self.life().map(|life| life.container)
+    }
+
+    fn shares_pids(&self) -> bool {
+        self.life.borrow().as_ref().is_some_and(|life| life.shares_pids)
+    }
+
     /// What a person who looks for a fault wants to know.
     pub(crate) fn describe_state(&self) -> serde_json::Value {
         let execs: Vec<_> = self.execs.borrow().values().map(|exec| exec.describe()).collect();

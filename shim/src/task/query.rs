@@ -69,10 +69,12 @@ impl Shim {
         let task = self.task(&request.id)?;
         let mut pids = match task.init.phase.get() {
             Phase::Stopped | Phase::Deleting => Vec::new(),
-            _ => task.container.processes().unwrap_or_else(|error| {
-                log::warn!("the processes of {}: {error}", task.id);
-                task.known_pids()
-            }),
+            _ => task.container().and_then(|container| Ok(container.processes()?)).unwrap_or_else(
+                |failure| {
+                    log::warn!("the processes of {}: {failure}", task.id);
+                    task.known_pids()
+                },
+            ),
         };
         if pids.is_empty() && task.init.exit.get().is_none() {
             pids = task.known_pids();
@@ -90,7 +92,7 @@ impl Shim {
         let last = task.last_stats.borrow().clone();
         let stats = match last {
             Some(last) => last,
-            None => metrics(&task.container.stats()?)
+            None => metrics(&task.container()?.stats()?)
                 .map_err(|error| Failure::unknown(format!("encode the figures: {error}")))?,
         };
         Ok(StatsResponse { stats: MessageField::some(stats), ..StatsResponse::default() })

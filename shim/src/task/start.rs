@@ -8,6 +8,7 @@ use containerd_shim_protos::events::task::{TaskExecStarted, TaskStart};
 use containerd_shim_protos::topics;
 use coracle::{ConsoleTarget, Container, ExecOptions, ExecProcess};
 
+use super::birth::Recipe;
 use super::{Exit, Phase, Process, Task};
 use crate::children::Claim;
 use crate::failure::Failure;
@@ -52,11 +53,13 @@ impl Shim {
         Ok(StartResponse { pid: process.pid_for_message(), ..StartResponse::default() })
     }
 
-    async fn start_init(&self, task: &Rc<Task>) -> Result<(), Failure> {
-        let container = Arc::clone(&task.container);
-        let started = worker::run(move || container.start()).await.and_then(|started| {
-            started.map_err(|error| Failure::from(error).context("OCI runtime start failed"))
-        });
+    async fn start_init(self: &Rc<Self>, task: &Rc<Task>) -> Result<(), Failure> {
+        let recipe = task.recipe.borrow_mut().take();
+        let started = match (recipe, task.container()) {
+            (Some(recipe), _) => self.restore(task, recipe).await,
+            (None, Ok(container)) => release(container).await,
+            (None, Err(failure)) => Err(failure),
+        };
         match started {
             Ok(()) => {
                 task.init.phase.set(Phase::Running);
@@ -70,10 +73,21 @@ impl Shim {
             }
             // If its process has ended with this, that is seen by its descriptor.
             Err(failure) => {
-                task.init.phase.set(Phase::Created);
+                match task.life() {
+                    Ok(_) => task.init.phase.set(Phase::Created),
+                    Err(_) => task.init.stop(Exit::now(NOT_STARTED)),
+                }
                 Err(failure)
             }
         }
+    }
+
+    async fn restore(self: &Rc<Self>, task: &Rc<Task>, recipe: Box<Recipe>) -> Result<(), Failure> {
+        let born = worker::run(move || recipe.make()).await?;
+        self.adopt(task, born.map_err(|failure| failure.context("OCI runtime restore failed"))?)
+            .await?;
+        self.watch_task(task);
+        Ok(())
     }
 
     async fn start_exec(
@@ -115,6 +129,11 @@ impl Shim {
     }
 }
 
+async fn release(container: Arc<Container>) -> Result<(), Failure> {
+    let started = worker::run(move || container.start()).await?;
+    started.map_err(|error| Failure::from(error).context("OCI runtime start failed"))
+}
+
 /// What the thread needs to start a further process.
 struct Order {
     container: Arc<Container>,
@@ -132,15 +151,16 @@ struct Made {
 
 impl Order {
     fn new(shim: &Shim, task: &Task, process: &Process) -> Result<Self, Failure> {
+        let life = task.life()?;
         let program = process.program.borrow_mut().take();
         Ok(Self {
-            container: Arc::clone(&task.container),
+            container: life.container,
             program: program.ok_or_else(|| Failure::precondition("it was started before"))?,
             streams: process.streams.clone(),
             owner: Owner {
                 namespace: shim.settings.namespace.clone(),
                 container: task.id.clone(),
-                ids: task.io_ids,
+                ids: life.io_ids,
             },
         })
     }
