@@ -16,7 +16,7 @@ help:
 	@echo 'make bench-cgroups         cgroups beside the bare calls and the crate cgroups-rs'
 	@echo 'make install               to $$(DESTDIR)$$(PREFIX) (PREFIX=/usr/local)'
 	@echo 'make deb                   a Debian package in out/'
-	@echo 'make tarball               a tarball with the static program in out/'
+	@echo 'make tarball               a tarball with the static programs in out/'
 	@echo 'make clean                 remove target/ and out/'
 
 .PHONY: demo release test test-vm test-engines bench bench-cgroups install deb tarball clean
@@ -47,7 +47,7 @@ install:
 	build/tree '$(DESTDIR)$(PREFIX)'
 
 deb tarball:
-	@build/release coracle-cli
+	@build/release coracle-cli containerd-shim-coracle-v2
 	@build/package $@
 
 clean:

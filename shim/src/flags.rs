@@ -20,7 +20,6 @@ pub(crate) enum Action {
 }
 
 /// The command line.
-#[allow(dead_code, reason = "nothing serves yet")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// What to do.
@@ -33,7 +32,7 @@ pub(crate) struct Flags {
     pub(crate) address: String,
     /// `-bundle`: its bundle, with `delete`.
     pub(crate) bundle: PathBuf,
-    /// `-debug`: log more, and answer on a debug socket.
+    /// `-debug`: log more.
     pub(crate) debug: bool,
 }
 
