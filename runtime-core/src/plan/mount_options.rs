@@ -176,11 +176,12 @@ impl<'a> Options<'a> {
                     Effect::MapIds { recursive } => options.map_ids = Some(recursive),
                 },
                 Some((effect, true)) => options.tree.apply(effect),
+                // buildah gives an empty one with each volume.
+                None if option.is_empty() => {}
                 None if bind => {
                     return Err(fault(ErrorKind::InvalidSpec, "is not an option of a bind mount"));
                 }
-                None if !option.is_empty() => options.data.push(option),
-                None => {}
+                None => options.data.push(option),
             }
         }
         Ok(options)
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!(options.propagation, [Propagation::RecursiveShared]);
         let error = Options::parse(&mount("bind", &["rro", "size=1m"]), 4).expect_err("data");
         assert_eq!(error.field(), Some("mounts[4].options[1]"));
+        assert!(Options::parse(&mount("bind", &["", "ro"]), 0).expect("valid").data.is_empty());
         assert!(Options::parse(&mount("tmpfs", &["tmpcopyup"]), 0).expect("valid").copy);
         let error = Options::parse(&mount("ramfs", &["tmpcopyup"]), 0).expect_err("no tmpfs");
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
