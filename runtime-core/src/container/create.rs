@@ -8,7 +8,7 @@ use super::announcement::Announcement;
 use super::creation::{self, Creation, Order, Outside, Served, document};
 use super::options::{Console, CreateOptions, Stdio};
 use super::{Bundle, Container, Runtime};
-use crate::cgroup::{Entrances, Layout, Manager};
+use crate::cgroup::{Entrances, Layout, Manager, Record};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -36,12 +36,15 @@ impl Resolver for Opener<'_> {
     }
 
     fn cgroup(&self, hierarchy: &str) -> Result<PathBuf> {
-        let place = match &self.creation.cgroup {
-            Some(cgroup) => cgroup.record().clone(),
-            None => Layout::detect()?.own(),
+        let source = |place: &Record| {
+            let mut points = Layout::mount_points(place).into_iter();
+            points.find(|point| point.name == hierarchy).map(|point| point.source)
         };
-        let mut points = Layout::mount_points(&place).into_iter();
-        points.find(|point| point.name == hierarchy).map(|point| point.source).ok_or_else(|| {
+        if let Some(source) = self.creation.cgroup.as_ref().and_then(|made| source(made.record())) {
+            return Ok(source);
+        }
+        // Where a user may make no group, the container stays in the caller's.
+        source(&Layout::detect()?.own()).ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, format!("there is no cgroup hierarchy {hierarchy}"))
         })
     }
