@@ -49,6 +49,16 @@ pub(super) const CASES: &[Case] = &[
         let call = bundle.call("run", &["--preserve-fds", "3"])?;
         call.shell("exec 3<&- 4<&- 5<&-").run()?.fails().map(drop)
     }),
+    Case::new("fds/preserve-gaps", "convention: podman --preserve-fd leaves gaps below", |t| {
+        let file = marked(t)?;
+        let mut bundle = t.bundle().ops(&["report", "readfd=6"]);
+        let call = bundle.call("run", &["--preserve-fds", "4"])?;
+        let output = call.shell(format!("exec 3<&- 4<&- 5<&- 6<{file}")).run()?.ok()?;
+        let answers = Answers::of(&output.stdout)?;
+        equal("content", &answers.value("readfd=6")?, &json!("mark"))?;
+        equal("descriptors", &numbers(&answers.value("report")?), &["0", "1", "2", "6"])
+    })
+    .rows(&["file descriptors"]),
     Case::new("fds/preserve-exec", "convention: --preserve-fds of exec", |t| {
         let c = t.bundle().ops(&["sleep"]).start()?;
         let file = marked(t)?;

@@ -82,27 +82,27 @@ pub(super) fn listen_fds() -> u32 {
     number("LISTEN_FDS").filter(|_| mine).unwrap_or(0)
 }
 
-/// The number of `--preserve-fds`, all of which must be open and meant to be inherited.
+/// The number of `--preserve-fds`. The last must be open and meant to be inherited; Podman leaves
+/// gaps below it for `--preserve-fd`.
 ///
 /// This command's own descriptors close on exec, so that the log, for one, is not passed on in
 /// place of a descriptor that the caller forgot to open.
 pub(super) fn preserve_fds(matches: &Matches, listen_fds: u32) -> Result<u32, Failure> {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let count = matches.number::<u32>("preserve-fds")?;
-    let first = listen_fds.saturating_add(3);
-    for fd in first..first.saturating_add(count) {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"));
-        let flags = info.as_deref().ok().and_then(|info| {
-            let line = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-            u32::from_str_radix(line.trim(), 8).ok()
-        });
-        if flags.is_none_or(|flags| flags & CLOSE_ON_EXEC != 0) {
-            return Err(Error::system(
-                format!("preserve file descriptor {fd} (of {count} from {first})"),
-                nix::libc::EBADF,
-            )
-            .into());
-        }
+    let Some(above) = count.checked_sub(1) else { return Ok(0) };
+    let last = listen_fds.saturating_add(3).saturating_add(above);
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{last}"));
+    let flags = info.as_deref().ok().and_then(|info| {
+        let line = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        u32::from_str_radix(line.trim(), 8).ok()
+    });
+    if flags.is_none_or(|flags| flags & CLOSE_ON_EXEC != 0) {
+        return Err(Error::system(
+            format!("preserve file descriptor {last} (the last of {count})"),
+            nix::libc::EBADF,
+        )
+        .into());
     }
     Ok(count)
 }

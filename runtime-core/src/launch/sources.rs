@@ -188,18 +188,19 @@ fn start_socket(path: &Path) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Makes sure that the descriptors promised to the payload exist.
+/// Makes sure that the last of the descriptors promised to the payload exists. Callers leave gaps
+/// below: Podman passes one descriptor of a high number as a count up to it.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidSpec`] naming the first that does not.
+/// [`ErrorKind::InvalidSpec`] naming it.
 pub(crate) fn check_kept(keep_fds: u32) -> Result<()> {
-    for fd in (3..).take(usize::try_from(keep_fds).unwrap_or(usize::MAX)) {
-        let path = format!("/proc/self/fd/{fd}");
-        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        if fcntl::open(path.as_str(), flags, Mode::empty()).is_err() {
-            let message = format!("file descriptor {fd} is to be preserved but is not open");
-            return Err(Error::new(ErrorKind::InvalidSpec, message));
-        }
+    let Some(above) = keep_fds.checked_sub(1) else { return Ok(()) };
+    let fd = above.saturating_add(3);
+    let path = format!("/proc/self/fd/{fd}");
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    if fcntl::open(path.as_str(), flags, Mode::empty()).is_err() {
+        let message = format!("file descriptor {fd} is to be preserved but is not open");
+        return Err(Error::new(ErrorKind::InvalidSpec, message));
     }
     Ok(())
 }
