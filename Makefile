@@ -11,7 +11,7 @@ help:
 	@echo 'make release               static binaries in out/bin'
 	@echo 'make test                  format, lints, docs, tests, conformance (installs what it needs)'
 	@echo 'make test-vm               conformance on pure cgroup v2 in a VM, as root and as a user'
-	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (2 GB, root)'
+	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (3 GB, root)'
 	@echo 'make bench                 side by side with the runtimes and shims that are installed'
 	@echo 'make bench-cgroups         cgroups beside the bare calls and the crate cgroups-rs'
 	@echo 'make install               to $$(DESTDIR)$$(PREFIX) (PREFIX=/usr/local)'
