@@ -84,7 +84,9 @@ fn possible(controller: &str) -> bool {
         own.uid() == 0
     });
     if !root || !mounted {
-        println!("skipped: needs root and the controller {controller}, where cgroups-rs looks for it");
+        println!(
+            "skipped: needs root and the controller {controller}, where cgroups-rs looks for it"
+        );
     }
     root && mounted
 }
