@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SHORTEST: Duration = Duration::from_micros(200);
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// Removes directories with all below, each at most until the common deadline.
+/// Removes directories with all below, each at most until the common deadline, which is set when the
+/// first is busy: a clock costs a system call where the kernel has no vDSO for it.
 ///
 /// A killed process leaves its cgroup a moment after its end can be seen, so `EBUSY` is normal.
 pub(super) fn remove_all(
@@ -25,7 +26,7 @@ pub(super) fn remove_all(
     if !manager.record().created {
         return remove_unclaimed(tree, directories);
     }
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = None;
     let mut failure = None;
     for directory in directories {
         let mut pause = SHORTEST;
@@ -35,7 +36,8 @@ pub(super) fn remove_all(
                 errno,
                 Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT | Errno::ENODEV | Errno::EINTR
             );
-            if !passing || Instant::now() >= deadline {
+            let end = *deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
+            if !passing || Instant::now() >= end {
                 // The others are removed all the same.
                 failure = failure.or(Some((directory, errno)));
                 break;

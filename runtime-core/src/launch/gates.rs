@@ -111,7 +111,12 @@ pub(crate) fn serve(
 pub(crate) fn was_executed(pid: i32, pidfd: BorrowedFd<'_>) -> bool {
     // At its end a process gives its memory up before its files, and with it its executable.
     let executable = std::fs::read_link(format!("/proc/{pid}/exe"));
-    let bare = executable.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    let bare = executable.is_err_and(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => true,
+        // Of a process that has no memory any more, some kernels (seen: 6.12) tell it to root only.
+        std::io::ErrorKind::PermissionDenied => is_ending(pid),
+        _ => false,
+    });
     if !bare || !pidfd::ended_within(pidfd, Some(ENDING)).unwrap_or(false) {
         return true;
     }
@@ -119,6 +124,16 @@ pub(crate) fn was_executed(pid: i32, pidfd: BorrowedFd<'_>) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let own = name.starts_with("memfd:coracle") || name.trim().parse::<u32>().is_ok();
     !own || pidfd::send_signal(pidfd, 0).is_err()
+}
+
+/// Whether the process has begun to end: a flag in field 9 of /proc/PID/stat (proc_pid_stat(5)), which
+/// everybody may read.
+fn is_ending(pid: i32) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let flags = after_name.split_ascii_whitespace().nth(6).and_then(|field| field.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
 fn send_filter(control: &Control, filter: Option<&[u8]>) -> Result<()> {
