@@ -30,29 +30,30 @@ impl Shim {
         request: &CheckpointTaskRequest,
     ) -> Result<Empty, Failure> {
         let task = self.task(&request.id)?;
-        let phase = task.init.phase.get();
-        if !matches!(phase, Phase::Running | Phase::Paused) {
-            return Err(Failure::precondition(format!(
-                "cannot make a checkpoint of a container that is {phase}"
-            )));
-        }
         let given = request.options.as_ref().map(|options| read(&options.value)).transpose()?;
         let order = Order::new(&task, &given.unwrap_or_default(), &request.path)?;
         let container = task.container()?;
+        let before = task.init.phase.get();
+        task.init.pass(&[Phase::Running, Phase::Paused], Phase::Checkpointing, "checkpoint")?;
         let done = worker::run(move || {
             let done = container.checkpoint(&order.options);
             order.keep_log(done.is_err());
             done
         });
-        let done = done.await?;
+        let done = done.await.and_then(|done| Ok(done?));
+        task.init.phase.set(before);
         self.sweep.notify_one();
-        done?;
+        if let Err(failure) = done {
+            self.settle(&task, &task.init);
+            return Err(failure);
+        }
         let event = TaskCheckpointed {
             container_id: task.id.clone(),
             checkpoint: request.path.clone(),
             ..TaskCheckpointed::default()
         };
         self.events.publish(topics::TASK_CHECKPOINTED_EVENT_TOPIC, &event, false);
+        self.settle(&task, &task.init);
         Ok(Empty::new())
     }
 }

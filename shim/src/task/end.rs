@@ -14,7 +14,7 @@ use coracle::{Container, ExitStatus, KillTarget, Signal};
 use tokio::io::Interest;
 use tokio::task::spawn_local;
 
-use super::{Exit, Phase, Process, Task};
+use super::{Exit, Process, Task};
 use crate::message::timestamp;
 use crate::readiness::register;
 use crate::shim::Shim;
@@ -101,14 +101,14 @@ impl Shim {
     pub(super) fn settle(&self, task: &Rc<Task>, process: &Rc<Process>) {
         if !process.is_init()
             && process.phase.get().lives()
-            && process.phase.get() != Phase::Starting
+            && !process.phase.get().parks_end()
             && let Some(exit) = process.parked.take()
         {
             self.tell_exit(task, process, exit);
         }
         let others = task.execs.borrow().values().any(|process| process.phase.get().lives());
         if !others
-            && task.init.phase.get() != Phase::Starting
+            && !task.init.phase.get().parks_end()
             && let Some(exit) = task.init.parked.take()
         {
             self.tell_kills(task);

@@ -52,6 +52,8 @@ pub(crate) enum Phase {
     Paused,
     /// On the way to going on.
     Resuming,
+    /// It is being written into images: an end that is seen now waits for that.
+    Checkpointing,
     /// It has ended.
     Stopped,
     /// It is being forgotten.
@@ -63,11 +65,16 @@ impl Phase {
     fn status(self) -> Status {
         match self {
             Self::Created | Self::Starting => Status::CREATED,
-            Self::Running | Self::Resuming => Status::RUNNING,
+            Self::Running | Self::Resuming | Self::Checkpointing => Status::RUNNING,
             Self::Pausing => Status::PAUSING,
             Self::Paused => Status::PAUSED,
             Self::Stopped | Self::Deleting => Status::STOPPED,
         }
+    }
+
+    /// Whether an end that is seen has to wait for what is under way.
+    fn parks_end(self) -> bool {
+        matches!(self, Self::Starting | Self::Checkpointing)
     }
 
     /// Whether its program may be running.
@@ -85,6 +92,7 @@ impl fmt::Display for Phase {
             Self::Pausing => "pausing",
             Self::Paused => "paused",
             Self::Resuming => "resuming",
+            Self::Checkpointing => "being checkpointed",
             Self::Stopped => "stopped",
             Self::Deleting => "being deleted",
         })
