@@ -61,7 +61,8 @@ fn one(life: &mut Life, event: &Event, namespace: &str) -> Result<(), String> {
     match event.what.as_str() {
         "create" => {
             wanted(life.init == Step::Nothing, "created twice")?;
-            wanted(event.pid > 0, "without a pid")?;
+            // What is restored has a process from its start on.
+            wanted(event.pid > 0 || !event.checkpoint.is_empty(), "without a pid")?;
             life.init = Step::Created;
         }
         "start" => {

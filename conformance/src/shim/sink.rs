@@ -192,7 +192,8 @@ fn decode(what: &str, body: &[u8]) -> Option<(&'static str, Event)> {
             let m = messages::TaskCreate::parse_from_bytes(body).ok()?;
             let io = m.io.unwrap_or_default();
             let origin = vec![m.bundle, io.stdin, io.stdout, io.stderr];
-            ("TaskCreate", Event { pid: m.pid, origin, ..base(m.container_id) })
+            let checkpoint = m.checkpoint;
+            ("TaskCreate", Event { pid: m.pid, origin, checkpoint, ..base(m.container_id) })
         }
         "start" => {
             let m = messages::TaskStart::parse_from_bytes(body).ok()?;
