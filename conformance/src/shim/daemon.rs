@@ -23,6 +23,9 @@ use crate::bundle::Bundle;
 use crate::failure::{Check, broken, ensure};
 use crate::trial::Trial;
 
+/// The log of one task: its id, the reading end, and what came.
+type Log = (String, File, String);
+
 /// Containerd, for one case.
 #[derive(Debug)]
 pub(crate) struct Daemon<'t> {
@@ -32,7 +35,7 @@ pub(crate) struct Daemon<'t> {
     tasks: Mutex<Vec<Arc<Task>>>,
     sockets: Mutex<Vec<PathBuf>>,
     stale: Mutex<Vec<PathBuf>>,
-    logs: Mutex<Vec<(String, File)>>,
+    logs: Mutex<Vec<Log>>,
 }
 
 /// Runs the steps of a case with a containerd, and then ends every task and shim and looks at what
@@ -122,7 +125,7 @@ impl<'t> Daemon<'t> {
                 .write(true)
                 .custom_flags(libc::O_NONBLOCK)
                 .open(log)?;
-            locked(&self.logs).push((bundle.id().to_owned(), file));
+            locked(&self.logs).push((bundle.id().to_owned(), file, String::new()));
         }
         Ok(self.invocation_for(bundle.id(), &bundle.dir))
     }
@@ -243,11 +246,20 @@ impl<'t> Daemon<'t> {
     /// # Errors
     /// One of them fails.
     pub(crate) fn retire(&self, task: &Task) -> Check {
-        let reply = task.shutdown();
-        if !reply.is_lost() {
-            reply.ok()?;
-        }
+        self.shut_down(task)?;
         self.clean_up(task).map(drop)
+    }
+
+    /// `Shutdown`; a shim that ends may do so before it has answered.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(crate) fn shut_down(&self, task: &Task) -> Check {
+        let reply = task.shutdown();
+        if reply.is_lost() {
+            return self.trial.until("the end of the shim", || task.connection.is_closed());
+        }
+        reply.ok().map(drop)
     }
 
     /// `delete`; what it answered.
@@ -274,6 +286,13 @@ impl<'t> Daemon<'t> {
     /// Nobody reads the logs any more.
     pub(crate) fn close_logs(&self) {
         locked(&self.logs).clear();
+    }
+
+    /// The log of a task so far.
+    pub(crate) fn log(&self, task: &Task) -> String {
+        let mut logs = locked(&self.logs);
+        let found = logs.iter_mut().map(read_on).find(|(id, ..)| *id == task.id);
+        found.map(|(_, _, text)| text.clone()).unwrap_or_default()
     }
 
     /// Forgets a task that is retired.
@@ -318,10 +337,8 @@ impl<'t> Daemon<'t> {
     }
 
     fn tell_all(&self) {
-        for (id, file) in &mut *locked(&self.logs) {
-            let mut text = [0; 4096];
-            let count = file.read(&mut text).unwrap_or(0);
-            let text = String::from_utf8_lossy(text.get(..count).unwrap_or_default());
+        for log in &mut *locked(&self.logs) {
+            let (id, _, text) = read_on(log);
             self.trial.tell(format!("log of {id}: {text}"));
         }
     }
@@ -332,6 +349,15 @@ impl<'t> Daemon<'t> {
             let _ = std::fs::remove_file(socket);
         }
     }
+}
+
+/// Reads what has come to a log since.
+fn read_on(log: &mut Log) -> &Log {
+    let mut part = [0; 4096];
+    while let Ok(count @ 1..) = log.1.read(&mut part) {
+        log.2 += &String::from_utf8_lossy(part.get(..count).unwrap_or_default());
+    }
+    log
 }
 
 /// Reads the answer of `delete`.

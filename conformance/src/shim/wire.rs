@@ -17,7 +17,7 @@ use containerd_shim_protos::ttrpc::{Request, Response, Status};
 use crate::failure::{Check, broken};
 
 /// The time limit of a call.
-pub(crate) const LIMIT: Duration = Duration::from_secs(15);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest message (the protocol's own limit).
 const LARGEST: u32 = 4 << 20;

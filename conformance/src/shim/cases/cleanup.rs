@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
             let pid = d.event(task, "start", "")?.pid;
             task.ends("", 0)?;
             task.delete("").ok()?;
-            task.shutdown().ok()?;
+            d.shut_down(task)?;
             for _ in 0..2 {
                 let answer = d.clean_up(task)?;
                 equal("status", &answer.exit_status, &137)?;
@@ -87,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         with(t, |d| {
             let task = d.launch(t.bundle())?;
             let answer = d.clean_up(&task)?;
-            task.shutdown().ok()?;
+            d.shut_down(&task)?;
             equal("status", &answer.exit_status, &137)
         })
     })

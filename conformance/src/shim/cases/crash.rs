@@ -102,10 +102,7 @@ pub(super) const CASES: &[Case] = &[
                 task.ends("", 0)?;
                 d.stop_listening();
                 task.delete("").ok()?;
-                let reply = task.shutdown();
-                if !reply.is_lost() {
-                    reply.ok()?;
-                }
+                d.shut_down(&task)?;
                 let gone = t.until("the end of the shim", || !server.lives());
                 d.listen_again()?;
                 gone
@@ -215,6 +212,39 @@ pub(super) const CASES: &[Case] = &[
             })
         },
     )
+    .needs(ROOT),
+    Case::new("shim-crash/log", "what goes wrong is in the log, in lines with a level", |t| {
+        with(t, |d| {
+            let mut bundle = t.bundle().ops(&["exit=0"]);
+            let mut invocation = d.invocation(&mut bundle)?;
+            invocation.flags = vec!["-debug".into()];
+            let task = d.launch_by(&invocation)?;
+            let shim = task.connect().ok()?.shim_pid;
+            // Neither known shim stays silent about this signal.
+            signal(shim, Signal::SIGUSR1)?;
+            t.until("a line", || d.log(&task).contains("level="))?;
+            let log = d.log(&task);
+            let bad = log.lines().find(|line| !line.is_empty() && !line.contains("msg="));
+            ensure(log.contains("msg="), format!("a line without a message: {bad:?}"))
+        })
+    })
+    .needs(ROOT),
+    Case::new("shim-crash/never-used", "a shim that nobody ever uses ends", |t| {
+        if !t.is_full() {
+            return crate::failure::skip("takes a minute: --full");
+        }
+        with(t, |d| {
+            let task = d.launch(t.bundle())?;
+            let server = Server(task.connect().ok()?.shim_pid);
+            task.connection.close();
+            for _ in 0..12 {
+                if t.until("the end of the shim", || !server.lives()).is_ok() {
+                    return Ok(());
+                }
+            }
+            crate::failure::broken("it is still there after two minutes")
+        })
+    })
     .needs(ROOT),
 ];
 

@@ -7,8 +7,10 @@ mod crash;
 mod exec;
 mod leaks;
 mod life;
+mod loggers;
 mod mounts;
 mod options;
+mod payload;
 mod pods;
 mod races;
 mod stdio;
@@ -23,6 +25,8 @@ pub(crate) const GROUPS: &[&[Case]] = &[
     control::CASES,
     exec::CASES,
     stdio::CASES,
+    loggers::CASES,
+    payload::CASES,
     cleanup::CASES,
     races::CASES,
     leaks::CASES,

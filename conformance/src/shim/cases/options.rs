@@ -100,7 +100,7 @@ pub(super) const CASES: &[Case] = &[
                 let task = d.launch_by(&invocation)?;
                 let pid = task.connect().ok()?.shim_pid;
                 let place = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-                task.shutdown().ok()?;
+                d.shut_down(&task)?;
                 t.until("the end of the shim", || task.connection.is_closed())?;
                 for dir in crate::leftovers::cgroups(&name).iter().rev() {
                     fs::remove_dir(dir)?;

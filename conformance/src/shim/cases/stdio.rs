@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::life::ROOT;
@@ -129,30 +128,21 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .needs(ROOT),
-    Case::new(
-        "shim-stdio/reader-gone",
-        "a reader that goes and comes back does not end the program",
-        |t| {
-            with(t, |d| {
-                let (stdout, mut out) = outlet(t, "out")?;
-                let path = PathBuf::from(&stdout);
-                let stdio = Stdio { stderr: stdout.clone(), stdout, ..Stdio::default() };
-                let b = t.bundle().ops(&["echo=one", "waitfile=/go", "echo=two", "exit=3"]);
-                let mark = b.rootfs("go");
-                let task = d.start(b, stdio)?;
-                out.until("one")?;
-                drop(out);
-                std::thread::sleep(Duration::from_millis(50));
-                fs::write(mark, "")?;
-                task.ends("", 3)?;
-                let mut out = crate::shim::stdio::Tap::open(&path)?;
-                task.delete("").ok()?;
-                // What nobody read may be lost with its reader; the program may not.
-                let _ = out.rest();
-                Ok(())
-            })
-        },
-    )
+    Case::new("shim-stdio/reader-gone", "a reader that goes does not end the program", |t| {
+        with(t, |d| {
+            let (stdout, mut out) = outlet(t, "out")?;
+            let stdio = Stdio { stderr: stdout.clone(), stdout, ..Stdio::default() };
+            let b = t.bundle().ops(&["echo=one", "waitfile=/go", "echo=two", "exit=3"]);
+            let mark = b.rootfs("go");
+            let task = d.start(b, stdio)?;
+            out.until("one")?;
+            drop(out);
+            std::thread::sleep(Duration::from_millis(50));
+            fs::write(mark, "")?;
+            // What nobody reads may be lost; the program may not.
+            task.ends("", 3)
+        })
+    })
     .needs(ROOT),
     Case::new(
         "shim-stdio/file",
@@ -187,67 +177,6 @@ pub(super) const CASES: &[Case] = &[
             equal("errors", &err.rest()?, "to-err\n")?;
             task.delete("").ok()?;
             equal("output", &fs::read_to_string(path)?, "to-out\n")
-        })
-    })
-    .needs(ROOT),
-    Case::new("shim-stdio/logger", "binary:// runs a logger that gets all of both streams", |t| {
-        with(t, |d| {
-            let (uri, base) = logger(t, "")?;
-            let stdio = Stdio { stdout: uri.clone(), stderr: uri, ..Stdio::default() };
-            let task = d.start(t.bundle().ops(TALK), stdio)?;
-            task.ends("", 0)?;
-            task.delete("").ok()?;
-            let text = |end: &str| fs::read_to_string(format!("{base}.{end}")).unwrap_or_default();
-            t.until("the output", || text("out") == "to-out\n" && text("err") == "to-err\n")?;
-            let names = format!("{} {}\n", task.id, crate::shim::NAMESPACE);
-            equal("what the logger was told", &text("env"), &names)
-        })
-    })
-    .needs(ROOT),
-    Case::new(
-        "shim-stdio/logger-slow",
-        "a logger that needs a second to finish is let finish",
-        |t| {
-            with(t, |d| {
-                let (uri, base) = logger(t, "sleep 1")?;
-                let stdio = Stdio { stdout: uri.clone(), stderr: uri, ..Stdio::default() };
-                let task = d.start(t.bundle().ops(TALK), stdio)?;
-                task.ends("", 0)?;
-                task.delete("").ok()?;
-                t.until("the end of the logger", || PathBuf::from(format!("{base}.end")).exists())
-            })
-        },
-    )
-    .needs(ROOT),
-    Case::new(
-        "shim-stdio/logger-fails",
-        "a logger that ends before it is ready fails the create",
-        |t| {
-            with(t, |d| {
-                let path = t.path("bad-logger");
-                script(&path, "#!/bin/sh\nexec 5>&-\nexit 1\n")?;
-                let uri = format!("binary://{}?x=y", path.display());
-                let task = d.launch(t.bundle().ops(TALK))?;
-                let stdio = Stdio { stdout: uri.clone(), stderr: uri, ..Stdio::default() };
-                let reply = task.create(crate::shim::task::Creation { stdio, ..<_>::default() });
-                // It may also be taken for a logger that needs nothing; nothing may hang.
-                ensure(!reply.is_lost(), "there is no answer")?;
-                if reply.is_ok() {
-                    task.start("").ok()?;
-                    task.wait("").ok()?;
-                }
-                Ok(())
-            })
-        },
-    )
-    .needs(ROOT),
-    Case::new("shim-stdio/logger-missing", "a logger that is not there fails the create", |t| {
-        with(t, |d| {
-            let uri = "binary:///no/such/logger".to_owned();
-            let task = d.launch(t.bundle().ops(TALK))?;
-            let stdio = Stdio { stdout: uri.clone(), stderr: uri, ..Stdio::default() };
-            task.create(crate::shim::task::Creation { stdio, ..<_>::default() }).fails()?;
-            d.story(&task, "")
         })
     })
     .needs(ROOT),
@@ -394,22 +323,4 @@ fn relay(t: &Trial, d: &Daemon<'_>, size: usize) -> Check {
     let rate = f64::from(u32::try_from(size)?) / begin.elapsed().as_secs_f64();
     t.tell(format!("{rate:.0} MiB/s"));
     ensure(rate > 40.0, format!("{rate:.0} MiB/s is slow"))
-}
-
-/// A logger that copies the streams to files, and the start of their names.
-fn logger(t: &Trial, last: &str) -> Check<(String, String)> {
-    let path = t.new_path("logger");
-    let base = t.new_path("logged").display().to_string();
-    let text = format!(
-        "#!/bin/sh\necho \"$CONTAINER_ID $CONTAINER_NAMESPACE\" >\"$2.env\"\n\
-         (exec 5>&-; cat <&3 >\"$2.out\") & (exec 5>&-; cat <&4 >\"$2.err\") &\n\
-         exec 5>&-\nwait\n{last}\n: >\"$2.end\"\n"
-    );
-    script(&path, &text)?;
-    Ok((format!("binary://{}?base={base}", path.display()), base))
-}
-
-fn script(path: &std::path::Path, text: &str) -> Check {
-    fs::write(path, text)?;
-    Ok(fs::set_permissions(path, PermissionsExt::from_mode(0o755))?)
 }
