@@ -57,6 +57,33 @@ pub(super) const CASES: &[Case] = &[
             ensure(!host.has("cnf0")?, "cnf0 is on the host as well")
         },
     ),
+    case("net-devices/number-taken", "another device with the same number is left alone", |t| {
+        let host = prepared()?;
+        let own = host.link("cnf0")?.index;
+        let target = t.bundle().ops(&["sleep"]).start()?;
+        let inside = Network::of(target.pid()?)?;
+        for pair in 0..=own {
+            inside.pair(&format!("a{pair}"), &format!("b{pair}"))?;
+        }
+        let before = inside.links()?;
+        ensure(before.iter().any(|link| link.index == own), "the number is free")?;
+        let joining = || {
+            let pid = target.pid()?;
+            Ok::<_, crate::failure::Failure>(
+                moving(t, &json!({ "cnf0": {} })).join("network", &net(pid)),
+            )
+        };
+        let hook = json!({ "path": "/bin/false" });
+        joining()?.hook("createRuntime", hook).refused("hook|exit")?;
+        equal("devices inside", &inside.links()?, &before)?;
+        equal("number outside", &host.link("cnf0")?.index, &own)?;
+        let container = joining()?.start()?;
+        let inside = Network::of(container.pid()?)?;
+        ensure(inside.link("cnf0")?.up && !host.has("cnf0")?, "cnf0 has not come up")?;
+        let mut after = inside.links()?;
+        after.retain(|link| link.name != "cnf0");
+        equal("other devices", &after, &before)
+    }),
     case("net-devices/attributes", "config-linux.md#network-devices: attributes are kept", |t| {
         let host = prepared()?;
         host.set_mtu("cnf0", 1234)?;

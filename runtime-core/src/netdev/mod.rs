@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
 use nix::sys::stat::{Mode, fstat};
 
@@ -96,8 +97,8 @@ impl Moved {
         // The kernel does not say which name it has made of a template. So a device gets first a name that is
         // free for sure, as its number is, and by which it is found again.
         let first = if template { format!("cr-{}", link.index) } else { name.to_owned() };
-        let sent = link.send(&self.outside, namespace, &first);
-        let arrived = self.arrived(&link, &first);
+        let way = (&self.outside, &self.inside);
+        let (sent, arrived) = link.send(way, namespace, (&first, link.index));
         if let Some(now) = arrived {
             self.devices.push(Device { host: link, addresses, now });
         }
@@ -116,15 +117,6 @@ impl Moved {
                 .attempt("ask for the name of a moved network device")?;
         }
         device.set_up(&self.inside)
-    }
-
-    /// The device as it is in the container, if it came there; a move that failed may have got that far.
-    fn arrived(&self, link: &Link, name: &str) -> Option<Link> {
-        if Link::numbered(&self.outside, link.index).is_ok_and(|found| found.name == link.name) {
-            return None;
-        }
-        let found = Link::named(&self.inside, name);
-        found.or_else(|_| Link::named(&self.inside, &link.name)).ok()
     }
 
     /// Leaves the devices where they are.
@@ -172,8 +164,11 @@ impl Device {
 
     /// Moves it back and makes it what it was.
     fn restore(&self, moved: &Moved) -> std::io::Result<()> {
-        self.now.send(&moved.inside, moved.home.as_fd(), &self.host.name)?;
-        let back = Link::named(&moved.outside, &self.host.name)?;
+        let way = (&moved.inside, &moved.outside);
+        let old = (&*self.host.name, self.host.index);
+        let (sent, back) = self.now.send(way, moved.home.as_fd(), old);
+        sent?;
+        let back = back.ok_or(Errno::ENODEV)?;
         // Before it is up, as above; IPv6 link-local addresses it gets by itself.
         let mut first = Ok(());
         for address in &self.addresses {
