@@ -172,3 +172,15 @@ fn shares_of_a_class_of_service_and_what_is_used_of_them() {
     assert!(text.lines().any(|line| line == metric), "{text}");
     fs::remove_dir_all(class.join("mon_data")).expect("removed");
 }
+
+#[test]
+fn a_processor_that_is_not_there_is_told_with_those_that_are() {
+    let Some(bundle) = Bundle::new(WAIT) else {
+        return;
+    };
+    bundle.start_waiting();
+    let there = limit(&bundle, "cpuset", "cpuset.cpus", "cpuset.cpus.effective");
+    let error = bundle.fail(1, &["update", "--cpuset-cpus", "8191", &bundle.id]);
+    let words = format!("of the processors {there}, which are all");
+    assert!(error.contains("linux.resources.cpu.cpus") && error.contains(&words), "{error}");
+}

@@ -54,7 +54,9 @@ pub mod spec;
 mod state;
 mod sys;
 
-pub use cgroup::{OomWatch, stats};
+pub use cgroup::{
+    OomWatch, PressureResource, PressureTasks, PressureTrigger, PressureWatch, stats,
+};
 pub use container::{
     Bundle, CgroupDriver, CheckpointOptions, ConsoleTarget, Container, CreateOptions, ExecOptions,
     ExecProcess, ExitStatus, KillTarget, Listed, RestoreOptions, Runtime, Signal, State, Status,

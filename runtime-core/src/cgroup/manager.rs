@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::oom::OomWatch;
+use super::pressure::{PressureTrigger, PressureWatch};
 use super::record::Record;
 use super::stats::Stats;
 use crate::error::Result;
@@ -131,6 +132,12 @@ pub trait Manager: fmt::Debug + Send + Sync {
     /// # Errors
     /// When there is no memory controller, or the cgroup is gone.
     fn oom_watch(&self) -> Result<OomWatch>;
+
+    /// A watch for pressure.
+    ///
+    /// # Errors
+    /// When there is no cgroup v2 directory, the kernel keeps no account, or refuses the threshold.
+    fn pressure_watch(&self, trigger: &PressureTrigger) -> Result<PressureWatch>;
 
     /// Sends SIGKILL to every process in the cgroup and below, so that none can escape by forking;
     /// frozen ones are thawed to die. Does not wait for their end. A cgroup that is gone is fine.

@@ -94,6 +94,11 @@ fn hint(setting: &Setting, tree: &Tree, directory: &str, errno: Errno) -> Option
             )
         }
         Errno::EROFS => "the cgroup file system is mounted read-only here".to_owned(),
+        Errno::EINVAL | Errno::ERANGE | Errno::ENODEV
+            if let Some(offer) = offered(setting, tree, directory) =>
+        {
+            offer
+        }
         Errno::EACCES | Errno::EPERM => {
             "the cgroup is not delegated to this user, or its parent allows less".to_owned()
         }
@@ -105,6 +110,20 @@ fn hint(setting: &Setting, tree: &Tree, directory: &str, errno: Errno) -> Option
         }
         _ => return None,
     })
+}
+
+/// Which processors or memory nodes the cgroup above has to give; `None` for other limits, and for those
+/// that this does not explain.
+fn offered(setting: &Setting, tree: &Tree, directory: &str) -> Option<String> {
+    let (what, effective) = match &*setting.file {
+        "cpuset.cpus" => ("processors", ["cpuset.cpus.effective", "cpuset.effective_cpus"]),
+        "cpuset.mems" => ("memory nodes", ["cpuset.mems.effective", "cpuset.effective_mems"]),
+        _ => return None,
+    };
+    let above = directory.rsplit_once('/').map_or(".", |(above, _)| above);
+    let read = |file: &str| tree.read(above, file).ok();
+    let list = effective.into_iter().chain([&*setting.file]).find_map(read)?;
+    Some(format!("a list such as 0-3,7 of the {what} {}, which are all there are", list.trim_end()))
 }
 
 /// Writes all values to the files of the directories that `directory` names, each with one write.

@@ -72,6 +72,12 @@ impl Tree {
         openat(&self.base, &*format!("{directory}/{file}"), flags, Mode::empty())
     }
 
+    /// Opens a control file that is written and then polled.
+    pub(super) fn changeable(&self, directory: &str, file: &str) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        openat(&self.base, &*format!("{directory}/{file}"), flags, Mode::empty())
+    }
+
     pub(super) fn read(&self, directory: &str, file: &str) -> nix::Result<String> {
         read_file(self.base.as_fd(), &format!("{directory}/{file}"))
     }

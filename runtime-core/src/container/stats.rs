@@ -1,7 +1,7 @@
 //! What a container uses, and what happens to it.
 
 use super::{Container, Status};
-use crate::cgroup::{OomWatch, Stats};
+use crate::cgroup::{OomWatch, PressureTrigger, PressureWatch, Stats};
 use crate::error::Result;
 use crate::rdt::Group;
 use crate::rdt::stats::RdtStats;
@@ -44,6 +44,34 @@ impl Container {
     pub fn oom_watch(&self) -> Result<OomWatch> {
         self.accountable()?;
         self.cgroup()?.oom_watch()
+    }
+
+    /// A watch for pressure: tasks that wait too long for a processor, for memory or for block I/O. A
+    /// descriptor to poll, which outlives this handle. The figures are in [`stats`](Self::stats).
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use coracle::{PressureResource, PressureTasks, PressureTrigger};
+    ///
+    /// # fn watch(container: &coracle::Container) -> coracle::Result<()> {
+    /// let watch = container.pressure_watch(&PressureTrigger {
+    ///     resource: PressureResource::Memory,
+    ///     tasks: PressureTasks::Some,
+    ///     stall: Duration::from_millis(150),
+    ///     window: Duration::from_secs(2),
+    /// })?;
+    /// // Poll it for `watch.events()`.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats); a kernel without such accounts
+    /// ([`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) without cgroup v2), or one that refuses
+    /// the threshold.
+    pub fn pressure_watch(&self, trigger: &PressureTrigger) -> Result<PressureWatch> {
+        self.accountable()?;
+        self.cgroup()?.pressure_watch(trigger)
     }
 
     fn accountable(&self) -> Result<()> {

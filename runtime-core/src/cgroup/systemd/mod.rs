@@ -24,6 +24,7 @@ pub(super) use unit::Unit;
 use super::conditions::is_rootless;
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::oom::OomWatch;
+use super::pressure::{PressureTrigger, PressureWatch};
 use super::record::{Record, Version};
 use super::setting::Previous;
 use super::stats::Stats;
@@ -409,6 +410,10 @@ impl Manager for Scope {
 
     fn oom_watch(&self) -> Result<OomWatch> {
         self.files.oom_watch()
+    }
+
+    fn pressure_watch(&self, trigger: &PressureTrigger) -> Result<PressureWatch> {
+        self.files.pressure_watch(trigger)
     }
 
     fn kill(&self) -> Result<()> {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use super::limits::{allows_no_task, huge_pages};
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::oom::OomWatch;
+use super::pressure::{self, PressureTrigger, PressureWatch};
 use super::record::{Place, Record};
 use super::setting::{Previous, Setting, exchange_all, missing_controller, restore, write_all};
 use super::signal::{Killable, kill_all};
@@ -277,6 +278,11 @@ impl Manager for Hierarchies {
             Error::new(ErrorKind::Unsupported, "the cgroup controller \"memory\" is not available")
         })?;
         OomWatch::notified(&self.tree, &place.directory())
+    }
+
+    fn pressure_watch(&self, trigger: &PressureTrigger) -> Result<PressureWatch> {
+        let unified = self.unified.as_ref().ok_or_else(pressure::unsupported)?;
+        PressureWatch::new(&self.tree, &unified.directory, trigger)
     }
 
     fn kill(&self) -> Result<()> {

@@ -14,6 +14,7 @@ use super::conditions::{self, is_rootless};
 use super::limits::allows_no_task;
 use super::manager::{Entrances, Entry, Leftover, Manager};
 use super::oom::OomWatch;
+use super::pressure::{PressureTrigger, PressureWatch};
 use super::record::{Place, Record, Version};
 use super::setting::{Previous, Setting, exchange_all, restore, write_all};
 use super::signal::{Killable, kill_all};
@@ -286,6 +287,10 @@ impl Manager for Single {
 
     fn oom_watch(&self) -> Result<OomWatch> {
         OomWatch::polled(&self.tree, &self.own()?.directory)
+    }
+
+    fn pressure_watch(&self, trigger: &PressureTrigger) -> Result<PressureWatch> {
+        PressureWatch::new(&self.tree, &self.own()?.directory, trigger)
     }
 
     fn kill(&self) -> Result<()> {
