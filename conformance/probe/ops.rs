@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -59,6 +60,7 @@ fn process_step(name: &str, argument: &str) -> Outcome {
         "sleep" => sleep(argument),
         "term" => until_term(argument),
         "signals" => await_signals(argument),
+        "talk" => talk(argument),
         "kill" => signal_of(argument).and_then(|signal| {
             kill(Pid::this(), signal).map_err(name_of)?;
             done("sent")
@@ -288,6 +290,21 @@ fn spawn_sleepers(argument: &str) -> Result<Step, String> {
         pids.push(child.map_err(|error| errno_of(&error))?.id());
     }
     done(pids)
+}
+
+/// `talk=PATH`: talks to itself over a connection, and writes to the file how often it has heard itself.
+fn talk(path: &str) -> Result<Step, String> {
+    let failed = |error: std::io::Error| errno_of(&error);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let mut mouth = TcpStream::connect(address).map_err(failed)?;
+    let (mut ear, _) = listener.accept().map_err(failed)?;
+    for count in 1_u64.. {
+        mouth.write_all(b"x").and_then(|()| ear.read_exact(&mut [0])).map_err(failed)?;
+        fs::write(path, count.to_string()).map_err(failed)?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    done(true)
 }
 
 /// `watch=MS,PATH`: looks for other processes that come up for some milliseconds, at their open files

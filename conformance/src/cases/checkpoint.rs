@@ -187,10 +187,8 @@ pub(super) const CASES: &[Case] = &[
         let c = start(t, t.bundle().shell(script))?;
         checkpoint(t, &c, &[])?;
         let call = c.call(&["restore", "--bundle", &bundle(&c), "--image-path", &images(&c)]);
-        let running = call.shell(SILENT).limit(PATIENCE).spawn()?;
-        t.until("the container", || c.status().is_ok_and(|status| status == "running"))?;
         fs::write(c.bundle.join("rootfs/go"), "")?;
-        running.wait()?.code(9)?;
+        call.shell(SILENT).limit(PATIENCE).run()?.code(9)?;
         c.call(&["state"]).run()?.fails_with("does not exist").map(drop)
     })
     .needs(NEEDS),

@@ -17,12 +17,6 @@ use crate::leftovers;
 use crate::trial::Trial;
 use crate::value::{contains, equal};
 
-/// Talks to itself over TCP: the one end counts what the other says.
-const TALK: &str = "/bin/busybox sleep 300 | /bin/busybox nc -l -p 7000 >/heard & \
-                    /bin/busybox sleep 0.3; \
-                    ( while :; do echo x; /bin/busybox sleep 0.05; done ) | \
-                    /bin/busybox nc 127.0.0.1 7000 >/dev/null";
-
 /// The cases of this group.
 pub(super) const CASES: &[Case] = &[
     Case::new("checkpoint/joined-network", "a joined network namespace is the same again", |t| {
@@ -70,8 +64,8 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(NEEDS),
     Case::new("checkpoint/tcp", "convention: connections need --tcp-established", |t| {
-        let c = start(t, t.bundle().shell(TALK))?;
-        let heard = || fs::metadata(c.bundle.join("rootfs/heard")).map_or(0, |found| found.size());
+        let c = start(t, t.bundle().ops(&["talk=/heard"]))?;
+        let heard = || read_number(&c.bundle.join("rootfs/heard"));
         t.until("the connection", || heard() > 0)?;
         dump(&c, &[])?.fails()?;
         c.is("running")?;
@@ -84,8 +78,8 @@ pub(super) const CASES: &[Case] = &[
     })
     .needs(NEEDS),
     Case::new("checkpoint/log-lines", "an error has the lines of criu's log that say why", |t| {
-        let c = start(t, t.bundle().shell(TALK))?;
-        let heard = || fs::metadata(c.bundle.join("rootfs/heard")).map_or(0, |found| found.size());
+        let c = start(t, t.bundle().ops(&["talk=/heard"]))?;
+        let heard = || read_number(&c.bundle.join("rootfs/heard"));
         t.until("the connection", || heard() > 0)?;
         let work = t.new_path("work");
         let output =
@@ -264,6 +258,10 @@ pub(super) const CASES: &[Case] = &[
 
 fn hook(line: &str) -> Value {
     json!({ "path": "/bin/sh", "args": ["sh", "-c", line] })
+}
+
+fn read_number(path: &Path) -> u64 {
+    fs::read_to_string(path).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// A container is in namespaces of another, before and afterwards.

@@ -25,10 +25,14 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     options.page_server = matches.text("page-server")?.map(page_server).transpose()?;
     options.status_fd = status_fd(matches)?;
     container.checkpoint(&options)?;
-    if !options.leave_running && !options.pre_dump {
-        container.delete(false)?;
+    if options.leave_running || options.pre_dump {
+        return Ok(());
     }
-    Ok(())
+    match container.delete(false) {
+        // A `run` in the foreground has seen its end, too.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        deleted => Ok(deleted?),
+    }
 }
 
 /// What both commands tell criu.

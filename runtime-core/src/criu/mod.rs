@@ -4,6 +4,7 @@
 //! criu knows processes, not containers. What belongs to the host must be named at both times: mounts by
 //! their [mount point](mounts), standard streams by the pipe they were, namespaces by a word.
 
+mod hierarchy;
 mod images;
 mod log;
 mod message;

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 
+use super::hierarchy::Hierarchy;
 use super::log;
 use super::options::CriuOptions;
 use super::request::{Kind, Request, acknowledgement, question};
@@ -108,6 +109,21 @@ impl Criu {
     /// What `notify` answers; otherwise what criu says, with the failing lines of the log at this path.
     pub(crate) fn carry_out(
         mut self,
+        kind: Kind,
+        request: &Request<'_>,
+        log: &Path,
+        notify: &mut dyn FnMut(Notice) -> Result<()>,
+    ) -> Result<Option<i32>> {
+        let hierarchy = Hierarchy::look();
+        let done = self.converse(kind, request, log, notify);
+        if let Some(Err(error)) = hierarchy.as_ref().map(Hierarchy::put_back) {
+            ::log::warn!("{error}");
+        }
+        done
+    }
+
+    fn converse(
+        &mut self,
         kind: Kind,
         request: &Request<'_>,
         log: &Path,
@@ -214,6 +230,10 @@ fn notice(word: &str, pid: i32, fd: Option<OwnedFd>) -> Option<Notice> {
 }
 
 fn absent(program: &Path, source: &io::Error) -> Error {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        let error = Error::io("start criu", source).with_path(program);
+        return error.with_hint("it needs the privileges of root");
+    }
     if source.kind() != io::ErrorKind::NotFound {
         return Error::io("start criu", source).with_path(program);
     }
