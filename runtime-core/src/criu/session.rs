@@ -114,7 +114,8 @@ impl Criu {
         log: &Path,
         notify: &mut dyn FnMut(Notice) -> Result<()>,
     ) -> Result<Option<i32>> {
-        let hierarchy = Hierarchy::look();
+        let lazy = request.options.is_some_and(|options| options.lazy_pages);
+        let hierarchy = Hierarchy::look(!lazy);
         let done = self.converse(kind, request, log, notify);
         if let Some(Err(error)) = hierarchy.as_ref().map(Hierarchy::put_back) {
             ::log::warn!("{error}");
