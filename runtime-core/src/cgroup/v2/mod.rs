@@ -319,11 +319,14 @@ impl Manager for Single {
         let unified = self.own()?;
         unified.write(&self.tree, "cgroup.freeze", "1")?;
         let deadline = Instant::now() + Duration::from_secs(10);
+        let mut pause = Duration::from_micros(20);
         while Instant::now() < deadline {
             if self.event("frozen")? {
                 return Ok(());
             }
-            sleep(Duration::from_micros(500));
+            // Most stand at once: a process that sleeps is only woken to be stopped.
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_micros(500));
         }
         unified.write(&self.tree, "cgroup.freeze", "0")?;
         Err(Error::new(ErrorKind::TimedOut, "the processes do not freeze")
