@@ -234,3 +234,6 @@ fn mount_by(program: &str, (kind, wanted): (&str, &Mount), target: &Path) -> Res
     let told = String::from_utf8_lossy(&output.stderr);
     Err(Failure::unknown(format!("{program}: {}: {}", output.status, told.trim())))
 }
+
+#[cfg(test)]
+mod tests;
