@@ -46,20 +46,24 @@ impl Shim {
     /// Watches the init of a container that now exists, and its memory.
     pub(super) fn watch_task(self: &Rc<Self>, task: &Rc<Task>) {
         let Ok(life) = task.life() else { return };
-        if let Some(oom) = life.oom {
+        let watch = life.oom.map(|oom| {
             let (shim, task) = (Rc::clone(self), Rc::downgrade(task));
             spawn_local(async move {
                 while oom.changed().await {
                     let Some(task) = task.upgrade() else { return };
                     shim.tell_kills(&task);
                 }
-            });
-        }
+            })
+        });
         let (shim, task) = (Rc::clone(self), Rc::clone(task));
         spawn_local(async move {
             let container = life.container;
             if let Some(pidfd) = container.pidfd() {
                 ended(pidfd.try_clone_to_owned()).await;
+            }
+            // On cgroup v2 the kernel does not tell of the end of the cgroup. Kills up to here are counted at the exit.
+            if let Some(watch) = watch {
+                watch.abort();
             }
             // The cgroup is there until the container is deleted.
             let stats = container.stats_at_end().ok();

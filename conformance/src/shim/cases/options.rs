@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
             again.is("", containerd_shim_protos::api::Status::RUNNING)
         })
     })
-    .needs(&[Need::Root, Need::Program("criu")]),
+    .needs(&[Need::Root, Need::Criu]),
 ];
 
 /// A create with these options must be refused and leave nothing.
