@@ -12,6 +12,7 @@ mod bundle;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use bundle::Bundle;
 
@@ -23,22 +24,28 @@ fn a_regular_expression_names_many_containers() {
         return;
     };
     let names = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    for name in ["web-1", "web-2", "db-1"] {
-        bundle.succeed(&["run", "--detach", name]);
+    // Cgroups have the names of containers.
+    let named = |name: &str| format!("{}-{name}", bundle.id);
+    let [one, two, other] = ["web-1", "web-2", "db-1"].map(named);
+    for name in [&one, &two, &other] {
+        // Its output is the containers', which would hold a pipe open.
+        let mut run = bundle.command(&["run", "--detach", name]);
+        assert!(run.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("runs").success());
     }
     // Without --regex it is a name.
-    bundle.fail(1, &["kill", "web-.*", "KILL"]);
-    bundle.succeed(&["kill", "--regex", "^web-[0-9]$", "KILL"]);
-    for name in ["web-1", "web-2"] {
+    bundle.fail(1, &["kill", ".*web-.*", "KILL"]);
+    bundle.succeed(&["kill", "--regex", "[-]web-[0-9]$", "KILL"]);
+    for name in [&one, &two] {
         bundle::await_true(&format!("the end of {name}"), || {
             bundle.succeed(&["state", name]).contains("\"stopped\"")
         });
     }
-    assert!(bundle.succeed(&["state", "db-1"]).contains("\"running\""));
+    assert!(bundle.succeed(&["state", &other]).contains("\"running\""));
     // All that can be deleted are; the one that cannot is the error.
-    let error = bundle.fail(1, &["delete", "-r", "-1$"]);
-    assert!(error.contains("cannot delete container db-1 that is not stopped"), "{error}");
-    assert_eq!(names(&bundle.succeed(&["list", "-q"])), ["db-1", "web-2"]);
+    let error = bundle.fail(1, &["delete", "-r", "[-]1$"]);
+    let text = format!("cannot delete container {other} that is not stopped");
+    assert!(error.contains(&text), "{error}");
+    assert_eq!(names(&bundle.succeed(&["list", "-q"])), [other, two]);
     bundle.succeed(&["delete", "--regex", "nothing"]);
     let error = bundle.fail(1, &["delete", "--regex", "("]);
     assert!(error.contains("invalid regular expression"), "{error}");

@@ -8,7 +8,7 @@ use crate::abi::{
 };
 use crate::init::Init;
 use crate::path::Missing;
-use crate::program::{Numbers, Op, Slot, Verified};
+use crate::program::{KEPT, Numbers, Op, Slot, Verified};
 use crate::report::{Attempt as _, Failure, Result};
 use crate::sys::{self, Errno};
 
@@ -82,10 +82,12 @@ impl Init {
             // SECBIT_KEEP_CAPS: else a change from user 0 would clear the permitted set.
             sys::prctl(abi::PR_SET_KEEPCAPS, 1, 0).during(Op::Securebits)?;
         }
-        match sys::setgroups(groups.0) {
-            Ok(_) => self.asked.groups = Some(groups),
-            Err(Errno(EPERM)) if groups.is_empty() && self.groups_are_denied()? => {}
-            Err(errno) => return Err(errno).during(Op::SetGroups),
+        if groups.0 != KEPT.to_ne_bytes() {
+            match sys::setgroups(groups.0) {
+                Ok(_) => self.asked.groups = Some(groups),
+                Err(Errno(EPERM)) if groups.is_empty() && self.groups_are_denied()? => {}
+                Err(errno) => return Err(errno).during(Op::SetGroups),
+            }
         }
         let detail = |id: u32| move |failure: Failure| failure.with_detail(u64::from(id));
         sys::setresgid(gid).during(Op::SetGroup).map_err(detail(gid))?;

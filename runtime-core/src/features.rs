@@ -163,6 +163,9 @@ pub fn features() -> Features {
         potentially_unsafe_config_annotations: vec![
             crate::container::CRIU_CONFIG,
             "org.systemd.property.",
+            plan::KEEP_GROUPS,
+            plan::CONTEXT_TYPE,
+            "run.oci.pidfd_receiver",
             crate::spec::seccomp::RECEIVER,
         ],
     }

@@ -4,9 +4,10 @@
 //! machine can be looked at on this one. Reading it costs a handful of system calls; what only few
 //! configurations need (security modules, cgroup hierarchies) is read only for those.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,10 @@ pub struct Host {
     pub bounding: u64,
     /// The number of the last capability that the kernel knows.
     pub last_capability: u32,
+    /// What the sources are that a configuration has copied instead of mounted (`copy-symlink`), if they are
+    /// symbolic links.
+    #[serde(default)]
+    pub links: BTreeMap<PathBuf, PathBuf>,
     /// Security modules; all off if the configuration names no label.
     pub labels: Labels,
     /// Cgroup hierarchies; absent if the configuration has no cgroup mount, or the host no cgroups.
@@ -133,10 +138,22 @@ impl Default for Host {
             effective: all,
             bounding: all,
             last_capability: CHECKPOINT_RESTORE,
+            links: BTreeMap::new(),
             labels: Labels::default(),
             cgroups: Some(Cgroups::V2),
         }
     }
+}
+
+/// The links among the sources of mounts that ask for it; of a relative source the bundle is not known.
+fn links(spec: &Spec) -> BTreeMap<PathBuf, PathBuf> {
+    let asked = spec
+        .mounts
+        .iter()
+        .filter(|mount| mount.options.iter().any(|option| option == "copy-symlink"));
+    let sources = asked.filter_map(|mount| mount.source.clone());
+    let absolute = sources.filter(|source| source.is_absolute());
+    absolute.filter_map(|source| Some((source.clone(), fs::read_link(&source).ok()?))).collect()
 }
 
 impl Host {
@@ -160,6 +177,7 @@ impl Host {
         if spec.linux.mount_label.is_some() {
             host.labels = read_labels();
         }
+        host.links = links(spec);
         if spec
             .mounts
             .iter()
@@ -195,6 +213,7 @@ impl Host {
             effective,
             bounding,
             last_capability: last_capability(bounding)?,
+            links: BTreeMap::new(),
             labels: Labels::default(),
             cgroups: None,
         })

@@ -10,6 +10,9 @@ use crate::args::{Globals, Matches};
 use crate::failure::Failure;
 use crate::notify;
 
+/// crun's name for `--pidfd-socket`.
+const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
 /// Loads the bundle that the options name, and passes its warnings on.
 ///
 /// # Errors
@@ -42,7 +45,8 @@ pub(super) fn options(
     let mut options = CreateOptions::default();
     options.console = console(terminal, detached, matches.path("console-socket"))?;
     options.pid_file = matches.path("pid-file");
-    options.pidfd_socket = matches.path("pidfd-socket");
+    let annotation = bundle.spec().annotations.get(PIDFD_RECEIVER).filter(|path| !path.is_empty());
+    options.pidfd_socket = matches.path("pidfd-socket").or(annotation.map(PathBuf::from));
     options.listen_fds = listen_fds();
     options.preserve_fds = preserve_fds(matches, options.listen_fds)?;
     options.no_pivot = matches.switch("no-pivot");

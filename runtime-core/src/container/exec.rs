@@ -211,6 +211,7 @@ impl Container {
             listen_fds: options.listen_fds,
             preserve_fds: options.preserve_fds,
             streams: options.stdio.replaces(),
+            keep_groups: plan::keeps_groups(&record.annotations),
         };
         let plan = Plan::compile_exec(process, joined, &Host::read_for(process)?)?;
         let mut console = Console::connect(&options.console, plan.terminal)?;

@@ -124,6 +124,7 @@ impl Container {
 fn spec(record: &Record, mounts: &[Mount]) -> Spec {
     Spec {
         mounts: mounts.to_vec(),
+        annotations: record.annotations.clone(),
         linux: Linux {
             mount_label: record.mount_label.clone(),
             rootfs_propagation: record.rootfs_propagation,

@@ -8,8 +8,8 @@ use super::namespaces::{Namespaces, flag};
 use super::payload::{self, Joining, Payload};
 use super::scheduling::{self, Moment};
 use super::{
-    IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, cgroup_owner, devices, labels,
-    mount_options, notify,
+    IdMaps, Origin, Plan, PlanOptions, Source, StateDocument, annotations, cgroup_owner, devices,
+    labels, mount_options, notify,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
@@ -42,6 +42,8 @@ pub(crate) struct Container<'a> {
     pub(crate) preserve_fds: u32,
     /// Whether it gets other standard streams than the caller's.
     pub(crate) streams: bool,
+    /// Whether it keeps the caller's groups.
+    pub(crate) keep_groups: bool,
 }
 
 impl Plan {
@@ -53,6 +55,7 @@ impl Plan {
     /// [`ErrorKind::Denied`] when the caller lacks privilege for it; each names the field.
     pub fn compile(spec: &Spec, host: &Host, options: &PlanOptions) -> Result<Self> {
         spec.validate()?;
+        annotations::check(&spec.annotations)?;
         check_kernel(host)?;
         let Some(process) = &spec.process else {
             return Err(Error::new(ErrorKind::InvalidSpec, "required, but missing")
@@ -110,6 +113,7 @@ impl Plan {
             hooks: false,
             personality: container.personality,
             memory_policy: container.memory_policy,
+            keep_groups: container.keep_groups,
         };
         scheduling::write_affinity(process, Moment::Outside, &mut draft)?;
         draft.push(&Step::Gate { gate: Gate::Mapped as u32 }, Origin::None);
@@ -253,6 +257,7 @@ impl<'a> Parts<'a> {
             hooks: !spec.hooks.start_container.is_empty(),
             personality: spec.linux.personality.as_ref(),
             memory_policy: spec.linux.memory_policy.as_ref(),
+            keep_groups: annotations::keeps_groups(&spec.annotations),
         };
         let document = |status| {
             let (version, bundle) = (&spec.oci_version, &options.bundle);

@@ -83,7 +83,7 @@ pub(super) fn gather<'o>(
     let sealed = kind == "tmpfs" && make.take_readonly();
     let is_whole = matches!(make, Make::Mount { .. });
     let (tree, make) = if trees::asks_for_ids(mount, given) {
-        let source = trees::filesystem(setting, draft, mount, (make, origin))?;
+        let source = trees::filesystem(setting, draft, (mount, given), (make, origin))?;
         (draft.receive(source, origin.clone()), None)
     } else {
         (draft.make(), Some(make))

@@ -1,9 +1,9 @@
 //! Labels of the security modules: of the process, of its keys, of the file systems made for it.
 
-use super::Origin;
 use super::draft::{Draft, Handle, inner_path, list, text};
 use super::filesystem::LABELS;
 use super::mount_options::attribute::{NODEV, NOEXEC, NOSUID, RDONLY};
+use super::{Origin, annotations};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{List, Step};
 use crate::spec::{Process, Spec};
@@ -82,7 +82,8 @@ pub(super) fn mount_context<S: AsRef<str>>(
     let labelled = matches!(kind, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2");
     let name = |option: &S| option.as_ref().split('=').next().unwrap_or_default().to_owned();
     let chosen = options.iter().any(|option| LABELS.contains(&name(option).as_str()));
-    (!labelled && !chosen).then(|| format!("context={label}"))
+    let context = annotations::context_option(&spec.annotations);
+    (!labelled && !chosen).then(|| format!("{context}={label}"))
 }
 
 /// Labels the queue file systems that are mounted.

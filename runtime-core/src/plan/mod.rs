@@ -15,6 +15,7 @@ use crate::spec::{
     Rlimit, Seccomp,
 };
 
+mod annotations;
 mod cgroup_mount;
 mod cgroup_owner;
 mod compile;
@@ -25,6 +26,7 @@ mod draft;
 mod explain;
 mod filesystem;
 mod id_maps;
+mod id_option;
 mod labels;
 mod mount_changes;
 mod mount_options;
@@ -36,6 +38,7 @@ mod payload;
 mod scheduling;
 mod trees;
 
+pub(crate) use annotations::{CONTEXT_TYPE, KEEP_GROUPS, keeps_groups};
 pub(crate) use compile::Container;
 pub(crate) use describe::describe;
 pub(crate) use document::StateDocument;

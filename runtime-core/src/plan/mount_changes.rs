@@ -175,6 +175,9 @@ fn check(mount: &Mount, options: &Options<'_>, index: usize) -> Result<()> {
         // Whoever can rename a directory on the way could have another mount made writable.
         return fault("options", "a mount of a container that exists cannot be changed");
     }
+    if options.copy_link {
+        return fault("options", "a link can only be copied at create");
+    }
     if options.bind.is_none() && mount.kind.as_deref() == Some("cgroup") {
         return fault("type", "a mount of type cgroup can only be had at create");
     }

@@ -38,6 +38,8 @@ enum Effect {
     Copy,
     /// Gives a bind mount ids of its own.
     MapIds { recursive: bool },
+    /// Makes the link that a bind mount's source is, and no mount.
+    CopyLink,
 }
 
 const fn set(bits: u64) -> Effect {
@@ -95,12 +97,17 @@ const OTHERS: &[(&str, Effect)] = &[
     ("tmpcopyup", Effect::Copy),
     ("idmap", Effect::MapIds { recursive: false }),
     ("ridmap", Effect::MapIds { recursive: true }),
+    ("copy-symlink", Effect::CopyLink),
 ];
+
+/// Flags of file systems that crun takes with an `r` in front, where they say the same.
+const DOUBLED: [&str; 5] = ["sync", "async", "dirsync", "mand", "nomand"];
 
 /// All names of options that are understood, for the `features` document.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     let plain = ATTRIBUTES.iter().chain(OTHERS).map(|(name, _)| (*name).to_owned());
-    let recursive = ATTRIBUTES.iter().map(|(name, _)| format!("r{name}"));
+    let recursive = ATTRIBUTES.iter().map(|(name, _)| *name).chain(DOUBLED);
+    let recursive = recursive.map(|name| format!("r{name}"));
     plain.chain(recursive).chain(Propagation::ALL.iter().map(|kind| kind.name().to_owned()))
 }
 
@@ -141,6 +148,10 @@ pub(super) struct Options<'a> {
     pub(super) copy: bool,
     /// `idmap` (false) or `ridmap` (true).
     pub(super) map_ids: Option<bool>,
+    /// The maps of `idmap=`, in crun's spelling.
+    pub(super) maps: Option<&'a str>,
+    /// Whether a source that is a symbolic link is copied as such.
+    pub(super) copy_link: bool,
     /// Data and flags of the file system.
     pub(super) data: Vec<&'a str>,
 }
@@ -162,6 +173,10 @@ impl<'a> Options<'a> {
                 options.propagation.push(propagation);
                 continue;
             }
+            if let Some(maps) = option.strip_prefix("idmap=") {
+                (options.map_ids, options.maps) = (Some(false), Some(maps));
+                continue;
+            }
             match find(option) {
                 Some((effect, false)) => match effect {
                     Effect::Attribute { .. } => options.own.apply(effect),
@@ -174,7 +189,15 @@ impl<'a> Options<'a> {
                         return Err(fault(ErrorKind::InvalidSpec, "is an option of tmpfs only"));
                     }
                     Effect::MapIds { recursive } => options.map_ids = Some(recursive),
+                    Effect::CopyLink if bind => options.copy_link = true,
+                    Effect::CopyLink => {
+                        return Err(fault(ErrorKind::InvalidSpec, "is for bind mounts only"));
+                    }
                 },
+                Some((Effect::Filesystem, true)) => {
+                    let name = option.strip_prefix('r').filter(|_| !bind);
+                    options.data.extend(name);
+                }
                 Some((effect, true)) => options.tree.apply(effect),
                 // buildah gives an empty one with each volume.
                 None if option.is_empty() => {}
@@ -201,7 +224,9 @@ fn find(option: &str) -> Option<(Effect, bool)> {
     if let Some(effect) = look(ATTRIBUTES, option).or_else(|| look(OTHERS, option)) {
         return Some((effect, false));
     }
-    option.strip_prefix('r').and_then(|name| look(ATTRIBUTES, name)).map(|effect| (effect, true))
+    let name = option.strip_prefix('r')?;
+    let flag = DOUBLED.contains(&name).then_some(Effect::Filesystem);
+    look(ATTRIBUTES, name).or(flag).map(|effect| (effect, true))
 }
 
 /// The kernel's flag of a propagation, and whether it is for the whole tree.
@@ -257,6 +282,25 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidSpec);
         let options = mount("bind", &["idmap", "ridmap"]);
         assert_eq!(Options::parse(&options, 0).expect("valid").map_ids, Some(true));
+    }
+
+    #[test]
+    fn options_of_crun_are_understood() {
+        let of = mount("bind", &["rsync", "rmand", "copy-symlink", "idmap=uids=0-1-2;gids=0-1-2"]);
+        let options = Options::parse(&of, 0).expect("valid");
+        assert!(options.copy_link && options.data.is_empty());
+        assert_eq!((options.map_ids, options.maps), (Some(false), Some("uids=0-1-2;gids=0-1-2")));
+        let of = mount("tmpfs", &["rsync", "rdirsync"]);
+        assert_eq!(Options::parse(&of, 0).expect("valid").data, ["sync", "dirsync"]);
+        let error = Options::parse(&mount("tmpfs", &["copy-symlink"]), 0).expect_err("no bind");
+        assert_eq!(error.field(), Some("mounts[0].options[0]"));
+        for refused in ["src-nofollow", "dest-nofollow"] {
+            let error = Options::parse(&mount("bind", &[refused]), 0).expect_err(refused);
+            assert!(error.to_string().contains(refused), "{error}");
+        }
+        for name in ["rsync", "rasync", "rdirsync", "rmand", "rnomand", "copy-symlink"] {
+            assert!(names().any(|known| known == name), "{name}");
+        }
     }
 
     #[test]

@@ -143,6 +143,13 @@ pub(super) fn gather_one(
         planned.extend(cgroup_mount::gather(setting, draft, mount, options, &origin)?);
         return Ok(());
     }
+    if options.copy_link
+        && let Some(link) = mount.source.as_ref().and_then(|source| draft.host.links.get(source))
+    {
+        let link = text(link, &origin.part("source"))?;
+        planned.push((Action::Symlink { target: link, path: target }, origin));
+        return Ok(());
+    }
     let (attachment, later) = match options.bind {
         Some(recursive) => bind(setting, draft, mount, (options, recursive, &origin))?,
         None => filesystem::gather(setting, draft, mount, options, &origin)?,

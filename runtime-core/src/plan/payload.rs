@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::draft::{Draft, Handle, list, numbers, text};
 use super::{IdMaps, Origin, Source, labels, notify, scheduling};
 use crate::error::{Error, ErrorKind, Result};
-use crate::program::{Gate, List, Numbers, Step};
+use crate::program::{Gate, KEPT, List, Numbers, Step};
 use crate::spec::{Capabilities, MemoryPolicy, Personality, Process};
 
 /// The file mode creation mask when the configuration has none, as runc has it.
@@ -37,6 +37,8 @@ pub(super) struct Payload<'a> {
     pub(super) hooks: bool,
     pub(super) personality: Option<&'a Personality>,
     pub(super) memory_policy: Option<&'a MemoryPolicy>,
+    /// Whether it keeps the caller's supplementary groups.
+    pub(super) keep_groups: bool,
 }
 
 /// Standard streams that are not the caller's.
@@ -122,6 +124,13 @@ impl Payload<'_> {
     /// that maps one group itself must deny setgroups (user_namespaces(7)).
     fn groups(&self, draft: &mut Draft<'_>) -> Vec<u32> {
         let (host, groups) = (draft.host, &self.process.user.additional_gids);
+        if self.keep_groups {
+            if !groups.is_empty() {
+                let words = "process.user.additionalGids: ignored, as the caller's groups are kept";
+                draft.warnings.push(words.to_owned());
+            }
+            return vec![KEPT];
+        }
         let denied = !host.is_privileged()
             && self.id_maps.is_some_and(
                 |maps| matches!(maps.gid[..], [map] if map.size == 1 && map.host_id == host.gid),
@@ -263,6 +272,7 @@ mod tests {
             hooks: false,
             personality: None,
             memory_policy: None,
+            keep_groups: false,
         }
     }
 

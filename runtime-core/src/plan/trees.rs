@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{Draft, Handle, text};
 use super::mount_options::Options;
 use super::mounts::{Make, Setting};
-use super::{IdMaps, Origin, Source};
+use super::{IdMaps, Origin, Source, id_option};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::{Mount, NamespaceKind};
 
@@ -47,7 +47,7 @@ pub(super) fn bind(
     if !asks_for_ids(mount, options) {
         return copy(draft, &path, recursive, &origin.part("source"));
     }
-    let ids = ids(setting, draft, mount, origin)?;
+    let ids = ids(setting, draft, (mount, options), origin)?;
     let whole = options.map_ids == Some(true);
     let source = Source::MappedTree { path, recursive, ids, whole };
     Ok((draft.receive(source, origin.part("source")), None))
@@ -57,10 +57,10 @@ pub(super) fn bind(
 pub(super) fn filesystem(
     setting: Setting<'_>,
     draft: &Draft<'_>,
-    mount: &Mount,
+    (mount, options): (&Mount, &Options<'_>),
     (make, origin): (Make, &Origin),
 ) -> Result<Source> {
-    let ids = ids(setting, draft, mount, origin)?;
+    let ids = ids(setting, draft, (mount, options), origin)?;
     match make {
         Make::New { kind, source, options, attributes, .. } => {
             Ok(Source::MappedFilesystem { kind, source, options, attributes, ids })
@@ -99,12 +99,19 @@ pub(super) fn check_ids(mount: &Mount, options: &Options<'_>, origin: &Origin) -
 fn ids(
     setting: Setting<'_>,
     draft: &Draft<'_>,
-    mount: &Mount,
+    (mount, options): (&Mount, &Options<'_>),
     origin: &Origin,
 ) -> Result<MountIds> {
     if !draft.host.is_privileged() {
         let message = "an id-mapped mount needs privilege over the host's file systems";
         return Err(fault(ErrorKind::Denied, message, origin));
+    }
+    if let Some(text) = options.maps {
+        let maps = id_option::read(text, setting.namespaces.maps());
+        return maps.map(MountIds::Maps).map_err(|words| {
+            let message = format!("idmap={text}: {words}");
+            Error::new(ErrorKind::InvalidSpec, message).with_field(format!("{origin}.options"))
+        });
     }
     if !mount.uid_mappings.is_empty() {
         let (uid, gid) = (mount.uid_mappings.clone(), mount.gid_mappings.clone());

@@ -42,6 +42,8 @@ pub const REPORT_TEXT: usize = 256;
 /// As the peer of [`Step::AwaitStart`]: the user who made the control socket, whatever the user
 /// namespace of the init program calls that user (no user has this id).
 pub const CREATOR: u32 = u32::MAX;
+/// As the only group of [`Step::User`]: the groups stay as they are (no group has this id).
+pub const KEPT: u32 = u32::MAX;
 /// The most instructions a seccomp filter may have (`BPF_MAXINSNS`).
 pub const MAX_FILTER: usize = 4096;
 

@@ -246,7 +246,7 @@ steps! {
     /// `umask`.
     Umask = 58 { mask: u32 }
     /// Sets groups, group and user, in this order and always all of them, with `SECBIT_KEEP_CAPS` so
-    /// that [`Step::Capabilities`] decides what remains. Where the user namespace denies setgroups
+    /// that [`Step::Capabilities`] decides what remains. With [`KEPT`](super::KEPT) the groups stay. Where the user namespace denies setgroups
     /// and `groups` is empty, the groups stay.
     User = 59 { uid: u32, gid: u32, groups: Numbers<'a> }
     /// Sets all five capability sets to exactly these bits; what is not in `bounding` is dropped from
