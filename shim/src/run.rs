@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use ::log::LevelFilter;
 use nix::sys::prctl::set_child_subreaper;
@@ -40,6 +41,9 @@ pub(crate) struct Server {
     pub(crate) level: LevelFilter,
 }
 
+/// How long the last events may take.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
 /// Serves until there is nothing more to do.
 pub(crate) fn run(server: Server) {
     let origin =
@@ -51,14 +55,24 @@ pub(crate) fn run(server: Server) {
         ::log::error!("leave the caller: {error}");
         return;
     }
-    let socket = server.socket.clone();
-    let identity = identity(&socket);
     if let Err(error) = serve(server) {
         ::log::error!("serve: {error}");
     }
-    // Somebody may have taken its place since.
-    if identity.is_some() && identity == self::identity(&socket) {
-        let _gone = fs::remove_file(&socket);
+}
+
+/// The bound socket in the file system, which goes with this.
+#[derive(Debug)]
+struct Bound {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Somebody may have taken its place since.
+        if self.identity.is_some() && self.identity == identity(&self.path) {
+            let _gone = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -81,6 +95,7 @@ fn detach() -> io::Result<()> {
 }
 
 fn serve(server: Server) -> io::Result<()> {
+    let bound = Bound { identity: identity(&server.socket), path: server.socket };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, async move {
@@ -93,6 +108,9 @@ fn serve(server: Server) -> io::Result<()> {
         spawn_local(heed(signals, Rc::clone(&shim)));
         spawn_local(slim(Rc::clone(&shim)));
         shim.done().await;
+        // Whoever comes now is to begin a new server, not to wait for the end of this one.
+        drop(bound);
+        shim.events.flush(LAST_EVENTS).await;
         Ok(())
     })
 }

@@ -22,9 +22,6 @@ const IDLE: Duration = Duration::from_mins(1);
 /// How long nothing is asked before the server is said to rest.
 const REST: Duration = Duration::from_secs(2);
 
-/// How long the last events may take.
-const LAST_EVENTS: Duration = Duration::from_secs(2);
-
 /// What the server was started with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -226,12 +223,11 @@ impl Shim {
             let idle = time::timeout(IDLE, self.left.notified()).await.is_err();
             let free = self.is_empty() && self.calls.get() == 0;
             if free && (self.leaving.get() || (idle && turns == self.turns.get())) {
-                break;
+                return;
             }
             if !self.is_empty() {
                 self.leaving.set(false);
             }
         }
-        self.events.flush(LAST_EVENTS).await;
     }
 }
