@@ -12,6 +12,7 @@ help:
 	@echo 'make test                  format, lints, docs, tests, conformance (installs what it needs)'
 	@echo 'make test-vm               conformance on pure cgroup v2 in a VM, as root and as a user'
 	@echo 'make test-engines          Podman, buildah, Docker and containerd on coracle (3 GB, root)'
+	@echo 'make test-engines-vm       Docker and Podman with systemd and cgroup v2, also for a user, in a VM'
 	@echo 'make bench                 side by side with the runtimes and shims that are installed'
 	@echo 'make bench-cgroups         cgroups beside the bare calls and the crate cgroups-rs'
 	@echo 'make install               to $$(DESTDIR)$$(PREFIX) (PREFIX=/usr/local)'
@@ -19,7 +20,7 @@ help:
 	@echo 'make tarball               a tarball with the static programs in out/'
 	@echo 'make clean                 remove target/ and out/'
 
-.PHONY: demo release test test-vm test-engines bench bench-cgroups install deb tarball clean
+.PHONY: demo release test test-vm test-engines test-engines-vm bench bench-cgroups install deb tarball clean
 demo:
 	@build/demo
 
@@ -34,6 +35,9 @@ test-vm:
 
 test-engines:
 	@build/test-engines
+
+test-engines-vm:
+	@build/test-engines-vm
 
 bench:
 	@build/bench
