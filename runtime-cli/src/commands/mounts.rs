@@ -42,7 +42,8 @@ fn read(path: &Path) -> Result<Vec<Mount>, Error> {
         File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut text))
     };
     read.map_err(|source| Error::io("read the mounts from", &source).with_path(path))?;
-    let loaded = Mount::parse_list(&text).map_err(|error| error.context(path.display().to_string()))?;
+    let loaded =
+        Mount::parse_list(&text).map_err(|error| error.context(path.display().to_string()))?;
     for warning in loaded.warnings {
         ::log::warn!("{warning}");
     }

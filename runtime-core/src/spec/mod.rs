@@ -163,11 +163,8 @@ impl Mount {
     /// As [`Spec::parse`].
     pub fn parse_list(text: &[u8]) -> Result<Loaded<Vec<Self>>> {
         let list = text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-        let mut value: Vec<Self> = if list {
-            source::parse(text)?
-        } else {
-            source::parse::<Mounts>(text)?.mounts
-        };
+        let mut value: Vec<Self> =
+            if list { source::parse(text)? } else { source::parse::<Mounts>(text)?.mounts };
         let mut warnings = Vec::new();
         validate::normalize_mounts(&mut value, &mut warnings);
         validate::check_mounts(&value).map_err(|error| source::locate(text, error))?;
