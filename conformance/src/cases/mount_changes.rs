@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(&[Need::Command("mounts")]),
     Case::new(
-        "attacks/mounts-command-symlink",
+        "mounts-command/symlink",
         "mounts add: a link of the container at the destination does not lead to the host",
         |t| {
             let outside = t.path("outside");
@@ -142,7 +142,7 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(&[Need::Command("mounts")]),
     Case::new(
-        "attacks/mounts-command-unmask",
+        "mounts-command/unmask",
         "mounts remove: a link of the container does not lead to what masks the host's /proc",
         |t| {
             let c = t.bundle().directory("data").ops(&["sleep"]);

@@ -8,7 +8,7 @@ use super::announcement::Announcement;
 use super::creation::{self, Creation, Order, Outside, Served, document};
 use super::options::{Console, CreateOptions, Stdio};
 use super::{Bundle, Container, Runtime};
-use crate::cgroup::{Entrances, Layout, Manager, Record};
+use crate::cgroup::{Entrances, Entry, Layout, Manager, Record};
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::id::ContainerId;
@@ -148,12 +148,20 @@ fn set_up(
     let (control, theirs) = Control::pair()?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &slots)?;
-    let birth = Birth::into(creation.cgroup.as_deref())?;
-    let process = spawn(runtime, plan, theirs.as_fd(), &birth)?;
-    drop(birth);
+    let cgroup = creation.cgroup.as_deref();
+    let (process, outside) = match spawn(runtime, plan, theirs.as_fd(), &Birth::into(cgroup)?) {
+        // Between the caller's cgroup and this one is none that the caller may write to.
+        Err(error) if cgroup.is_some() && error.errno() == Some(libc::EACCES) => {
+            (spawn(runtime, plan, theirs.as_fd(), &Birth::default())?, true)
+        }
+        spawned => (spawned?, false),
+    };
     drop((theirs, slots));
     let document = document(bundle, creation.directory.id(), "creating");
     let process = creation.process.insert(process);
+    if let Some(cgroup) = creation.cgroup.as_deref().filter(|_| outside) {
+        cgroup.add(process.pid, Entry::Moved)?;
+    }
     let outside = Outside {
         plan,
         bundle,

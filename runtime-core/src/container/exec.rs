@@ -273,7 +273,14 @@ impl Container {
             None
         };
         let early = if late.is_none() { place.cgroup.as_deref() } else { None };
-        let born = self.spawn(plan, theirs.as_fd(), (early, place.exact))?;
+        let born = self.spawn(plan, theirs.as_fd(), (early, place.exact));
+        let (born, late) = match (born, early) {
+            // Between the caller's cgroup and this one is none that the caller may write to.
+            (Err(error), Some(_)) if error.errno() == Some(libc::EACCES) => {
+                (self.spawn(plan, theirs.as_fd(), (None, place.exact))?, early)
+            }
+            (born, _) => (born?, late),
+        };
         let mut started = Started(Some(born));
         drop((theirs, slots));
         let state = match agent {

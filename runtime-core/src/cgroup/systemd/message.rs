@@ -128,7 +128,7 @@ impl Writer {
             Value::I64(value) => self.u64(value.cast_unsigned()),
             Value::U64(value) => self.u64(*value),
             Value::Bytes(bytes) => self.array(1, |out| out.bytes.extend(bytes)),
-            Value::Numbers(all) => self.array(4, |out| all.iter().for_each(|one| out.u32(*one))),
+            Value::Numbers(all) => self.numbers(all),
             Value::Texts(all) => self.array(4, |out| all.iter().for_each(|one| out.text(one))),
             Value::Pairs(pairs) => self.array(8, |out| {
                 for (first, second) in pairs {
@@ -154,6 +154,11 @@ impl Writer {
                 out.variant(value);
             }
         });
+    }
+
+    /// `au`.
+    pub(super) fn numbers(&mut self, numbers: &[u32]) {
+        self.array(4, |out| numbers.iter().for_each(|one| out.u32(*one)));
     }
 
     /// An empty array of structures.

@@ -272,6 +272,19 @@ impl Scope {
         }
     }
 
+    /// Has systemd move a process in that the caller may not move: a user's from outside of what the
+    /// user's manager has, as from a login session.
+    fn fetch(&self, pid: u32) -> Result<()> {
+        let what = format!("move process {pid} to the unit {}", self.unit.name);
+        let mut body = Writer::default();
+        body.text(&self.unit.name);
+        body.text("");
+        body.numbers(&[pid]);
+        let call = manager("AttachProcessesToUnit", "ssau", body);
+        let answer = Bus::connect(self.unit.user)?.call(&call);
+        answer.map(drop).map_err(|refusal| refusal.into_error(&what))
+    }
+
     /// Ends the unit with whatever is in it. One that is gone is fine.
     fn stop(&self) -> Result<()> {
         let what = format!("stop the unit {}", self.unit.name);
@@ -381,7 +394,10 @@ impl Manager for Scope {
     }
 
     fn add(&self, pid: i32, entry: Entry) -> Result<()> {
-        self.files.add(pid, entry)
+        match (self.files.add(pid, entry), u32::try_from(pid)) {
+            (Err(error), Ok(pid)) if error.errno() == Some(libc::EACCES) => self.fetch(pid),
+            (added, _) => added,
+        }
     }
 
     fn clone_fd(&self) -> Result<Option<BorrowedFd<'_>>> {
