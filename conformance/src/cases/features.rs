@@ -51,7 +51,8 @@ pub(super) const CASES: &[Case] = &[
         // tmpfs refuses what it does not know, so that an option that is passed on to it fails.
         let mut bundle = t.bundle().ops(&["exit=3"]);
         for option in strings(&document(t)?, "/mountOptions")? {
-            let of_binds = ["bind", "rbind", "remount", "idmap", "ridmap"].contains(&&*option);
+            let of_binds =
+                ["bind", "rbind", "remount", "idmap", "ridmap", "copy-symlink"].contains(&&*option);
             if !of_binds {
                 bundle = bundle.mount(&format!("/m/{option}"), "tmpfs", "tmpfs", &[&option]);
             }
