@@ -1,4 +1,4 @@
-//! Options of the runtime: `containerd.runc.v1.Options`, or `runtimeoptions.v1.Options` with the same
+//! Options of the runtime: `containerd.runc.v1.Options`, its elder form, or `runtimeoptions.v1.Options` with the same
 //! table as TOML.
 
 use std::fs;
@@ -24,10 +24,12 @@ const BINARY: &str = "coracle";
 /// The file in the bundle that tells the `delete` command of another state root.
 const RECORD: &str = "options.json";
 
-/// The types of the two messages.
-const TYPES: [&str; 2] = [RUNC, FILE];
+/// The types of the messages.
+const TYPES: [&str; 3] = [RUNC, FILE, OLD];
 const RUNC: &str = "containerd.runc.v1.Options";
 const FILE: &str = "runtimeoptions.v1.Options";
+/// What clients of containerd 1 send to every runtime that is not runc's, for the owner of the streams.
+const OLD: &str = "containerd.linux.runc.CreateOptions";
 
 /// The options that mean something here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,9 @@ impl Options {
         match name {
             RUNC => Self::of_runc(read(&options.value)?).map(Some),
             FILE => Self::of_file(&options.value),
+            OLD => Self::of_old(&options.value)
+                .map(Some)
+                .map_err(|error| Failure::invalid(format!("read {OLD}: {error}"))),
             "" => Ok(None),
             _ => Err(Failure::invalid(format!("options of the type {name:?} mean nothing here"))),
         }
@@ -82,6 +87,25 @@ impl Options {
             io_gid: given(options.io_gid),
             root: options.root,
         })
+    }
+
+    /// `containerd.linux.runc.CreateOptions`: 1 = no_pivot_root, 8 = no_new_keyring, 9 = shim_cgroup,
+    /// 10 = io_uid, 11 = io_gid, 12 = criu_work_path.
+    fn of_old(bytes: &[u8]) -> containerd_shim_protos::protobuf::Result<Self> {
+        let mut input = CodedInputStream::from_bytes(bytes);
+        let mut options = Self::default();
+        while let Some(tag) = input.read_raw_tag_or_eof()? {
+            match tag {
+                8 => options.no_pivot_root = input.read_bool()?,
+                64 => options.no_new_keyring = input.read_bool()?,
+                74 => options.shim_cgroup = input.read_string()?,
+                80 => options.io_uid = Some(input.read_uint32()?),
+                88 => options.io_gid = Some(input.read_uint32()?),
+                98 => options.criu_work_path = input.read_string()?,
+                _ => containerd_shim_protos::protobuf::rt::skip_field_for_tag(tag, &mut input)?,
+            }
+        }
+        Ok(options)
     }
 
     /// `runtimeoptions.v1.Options`: 1 = type of the options, 2 = path of a file, 3 = its content.
@@ -318,6 +342,18 @@ mod tests {
         let options = read(&any).expect("some");
         assert_eq!(options.state_root("n"), Path::new("/run/x/n"));
         assert_eq!(options.io_ids(), Some((7, 0)));
+    }
+
+    #[test]
+    fn the_owner_of_streams_may_come_in_the_elder_form() {
+        // no_pivot_root, a repeated text that means nothing here, shim_cgroup, io_uid, io_gid.
+        let value = [&[8, 1][..], b"\x32\x01n", b"\x4a\x02/c", &[80, 0xac, 2], &[88, 0]].concat();
+        let any = Any { type_url: OLD.to_owned(), value, ..Any::default() };
+        let options = Options::read(&any).expect("options").expect("some");
+        assert!(Options::is_one(&any) && options.no_pivot_root);
+        assert_eq!((options.io_ids(), &*options.shim_cgroup), (Some((300, 0)), "/c"));
+        let cut = Any { value: vec![0x4a, 9], ..any };
+        assert!(Options::read(&cut).is_err());
     }
 
     #[test]
