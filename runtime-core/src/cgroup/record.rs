@@ -149,9 +149,11 @@ impl Record {
     /// As [`below`](Self::below); a controller without a v1 hierarchy; two paths in one hierarchy.
     pub fn below_of(&self, paths: &BTreeMap<String, String>) -> Result<Self> {
         let mut record = self.clone();
+        let mut named = vec![false; self.hierarchies.len()];
         for (controller, path) in paths {
-            let known = record.hierarchies.iter_mut().zip(&self.hierarchies);
-            let Some((place, top)) = known.into_iter().find(|(place, _)| place.has(controller))
+            let known = record.hierarchies.iter_mut().zip(&self.hierarchies).zip(&mut named);
+            let Some(((place, top), named)) =
+                known.into_iter().find(|((one, _), _)| one.has(controller))
             else {
                 let message = format!("unknown controller {controller:?} of the cgroup to join");
                 return Err(Error::new(ErrorKind::Unsupported, message)
@@ -161,7 +163,7 @@ impl Record {
                 "" => top.path.clone(),
                 path => format!("{}/{}", top.path, checked(path)?),
             };
-            if place.path != top.path && place.path != below {
+            if std::mem::replace(named, true) && place.path != below {
                 let message = format!("{:?} are one hierarchy, with one path", top.controllers);
                 return Err(Error::new(ErrorKind::InvalidSpec, message));
             }
@@ -226,8 +228,11 @@ mod tests {
         assert_eq!(paths["name=systemd"], Path::new("name=systemd/c/z"));
         assert_eq!(below(&[("memory", "/")]).expect("the top").paths(), record.paths());
         assert!(below(&[("cpu", "x"), ("cpuacct", "x")]).is_ok());
+        assert!(below(&[("cpu", "/"), ("cpuacct", "")]).is_ok());
         for bad in [
             &[("cpu", "x"), ("cpuacct", "y")][..],
+            &[("cpu", "/"), ("cpuacct", "x")],
+            &[("cpu", "x"), ("cpuacct", "/")],
             &[("pids", "x")],
             &[("", "x")],
             &[("cpu", "..")],
