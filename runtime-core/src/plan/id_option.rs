@@ -38,17 +38,22 @@ fn mapping(range: &str, container: &[IdMapping]) -> Result<IdMapping, &'static s
     if numbers.next().is_some() || size == 0 {
         return Err(FAULT);
     }
-    let host = if relative { on_host(host, container)? } else { host };
+    let host = if relative { on_host(host, size, container)? } else { host };
     Ok(IdMapping { container_id: first, host_id: host, size })
 }
 
-/// What an id of the container is on the host.
-fn on_host(id: u32, container: &[IdMapping]) -> Result<u32, &'static str> {
+/// What the first of `size` ids of the container is on the host.
+fn on_host(id: u32, size: u32, container: &[IdMapping]) -> Result<u32, &'static str> {
     let found = container.iter().find_map(|range| {
         let offset = id.checked_sub(range.container_id).filter(|offset| *offset < range.size)?;
-        range.host_id.checked_add(offset)
+        Some((range, offset))
     });
-    found.ok_or("the container's user namespace has no such id")
+    let (range, offset) = found.ok_or("the container's user namespace has no such id")?;
+    // What lies behind is other ids of the host, which may be another container's.
+    if size > range.size - offset {
+        return Err("the range goes beyond the one of the container's user namespace");
+    }
+    range.host_id.checked_add(offset).ok_or("the container's user namespace has no such id")
 }
 
 #[cfg(test)]
@@ -69,6 +74,17 @@ mod tests {
         let maps = read("uids=@1-3-10;gids=@0-2-1#7-8-1", Some(&container)).expect("maps");
         assert_eq!(maps.uid, [map(1, 4, 10)]);
         assert_eq!(maps.gid, [map(0, 5002, 1), map(7, 8, 1)]);
+    }
+
+    #[test]
+    fn a_range_ends_with_the_containers() {
+        let container =
+            IdMaps { uid: vec![map(0, 100, 10), map(10, 500, 10)], gid: vec![map(0, 0, u32::MAX)] };
+        let of = |uids: &str| read(&format!("uids={uids};gids=0-0-1"), Some(&container));
+        assert_eq!(of("@0-5-5").expect("to the end").uid, [map(0, 105, 5)]);
+        for beyond in ["@0-5-6", "@0-0-11", "@0-0-20", "@0-19-2", "@0-9-4294967295", "@0-20-1"] {
+            assert!(of(beyond).is_err(), "{beyond}");
+        }
     }
 
     #[test]
