@@ -255,6 +255,22 @@ fn an_update_of_devices_that_is_refused_changes_none() {
 }
 
 #[test]
+fn a_refused_update_to_idle_gives_the_shares_back() {
+    let Some(layout) = layout() else { return };
+    let cgroup = made(&layout, "woken", r#"{"cpu":{"shares":512}}"#);
+    if !cgroup.file("cpu", "cpu.idle").exists() {
+        eprintln!("skipped: this kernel has no cpu.idle");
+        return;
+    }
+    // The processors are written last.
+    let asked = resources(r#"{"cpu":{"idle":1,"cpus":"8191"}}"#);
+    let error = cgroup.0.update(&asked).expect_err("no such processor");
+    assert_eq!(error.field(), Some("linux.resources.cpu.cpus"));
+    assert_eq!(cgroup.read("cpu", "cpu.idle"), "0");
+    assert_eq!(cgroup.read("cpu", "cpu.shares"), "512");
+}
+
+#[test]
 fn all_devices_allowed_stays_so() {
     let Some(layout) = layout() else { return };
     let cgroup = made(&layout, "privileged", r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);

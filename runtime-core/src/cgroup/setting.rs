@@ -180,6 +180,16 @@ impl Previous {
         let old = tree.read(directory, &file).ok()?;
         Some(Self { directory: directory.to_owned(), value: restored(&file, new, &old), file })
     }
+
+    /// The share of the processor that becomes the default when the cgroup is idle and no longer is;
+    /// `None`: it is idle now, and has none.
+    fn weight(tree: &Tree, directory: &str) -> Option<Self> {
+        tree.read(directory, "cpu.idle").ok().filter(|idle| idle.trim_end() == "0")?;
+        ["cpu.weight", "cpu.shares"].into_iter().find_map(|file| {
+            let value = tree.read(directory, file).ok()?.trim_end().to_owned();
+            Some(Self { directory: directory.to_owned(), file: Cow::Borrowed(file), value })
+        })
+    }
 }
 
 /// What to write to a file that held `old` so that it holds that again after `new`.
@@ -215,7 +225,11 @@ pub(super) fn exchange_all(
 ) -> Result<Vec<Previous>> {
     let mut before = Vec::new();
     for setting in settings {
-        before.extend(Previous::of(tree, setting, &directory(setting)?));
+        let directory = directory(setting)?;
+        if setting.file == "cpu.idle" {
+            before.extend(Previous::weight(tree, &directory));
+        }
+        before.extend(Previous::of(tree, setting, &directory));
     }
     match write_all(tree, settings, directory) {
         Ok(()) => Ok(before),

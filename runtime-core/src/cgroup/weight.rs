@@ -1,5 +1,8 @@
 //! Weights of cgroup v1 in terms of cgroup v2.
 
+/// `cpu.shares` of a new cgroup.
+pub(super) const DEFAULT_SHARES: u64 = 1024;
+
 /// `cpu.shares` (2 to 262144, by default 1024) as `cpu.weight` (1 to 10000, by default 100).
 ///
 /// The curve that runc and crun use: the base-10 logarithm of the weight is quadratic in the

@@ -12,6 +12,8 @@ use crate::spec::resources::{Cpu, Memory, Resources};
 
 /// "No limit" of a property.
 const INFINITY: u64 = u64::MAX;
+/// The weight that stands for cpu.idle.
+const IDLE: u64 = 0;
 const SECOND: i64 = 1_000_000;
 /// systemd keeps quotas in steps of this many microseconds a second.
 const STEP: i64 = 10_000;
@@ -121,8 +123,7 @@ fn memory(memory: &Memory, unified: bool, list: &mut Vec<Property>) {
 fn processor(cpu: &Cpu, unified: bool, list: &mut Vec<Property>) -> Result<()> {
     let idle = cpu.idle.is_some_and(|idle| idle != 0);
     match cpu.shares.filter(|shares| *shares != 0) {
-        // The weight 0 stands for cpu.idle.
-        _ if idle && unified => list.push(number("CPUWeight", 0)),
+        _ if idle && unified => list.push(number("CPUWeight", IDLE)),
         Some(shares) if unified => {
             list.push(number("CPUWeight", weight::from_shares(shares).into()));
         }
@@ -184,6 +185,10 @@ fn bits(text: &str) -> Option<Vec<u8>> {
 
 /// A file that systemd also knows; the others are written directly.
 fn unified(file: &str, value: &str, list: &mut Vec<Property>) {
+    // Written, this changes nothing; a line without a word empties a list.
+    if value.is_empty() {
+        return;
+    }
     let value = value.trim();
     let amount = || match value {
         "max" => Some(INFINITY),
@@ -196,6 +201,8 @@ fn unified(file: &str, value: &str, list: &mut Vec<Property>) {
         "memory.min" => "MemoryMin",
         "memory.swap.max" => "MemorySwapMax",
         "cpu.weight" => "CPUWeight",
+        // The other value stands for no weight of its own.
+        "cpu.idle" if value == "1" => return list.push(number("CPUWeight", IDLE)),
         "pids.max" => {
             // 0 and 1 are the same limit, and systemd has no 0.
             list.extend(amount().map(|amount| number("TasksMax", amount.max(1))));
@@ -214,7 +221,8 @@ fn unified(file: &str, value: &str, list: &mut Vec<Property>) {
         }
         "cpuset.cpus" | "cpuset.mems" => {
             let name = if file == "cpuset.cpus" { "AllowedCPUs" } else { "AllowedMemoryNodes" };
-            list.extend(bits(value).map(|bits| (name.to_owned(), Value::Bytes(bits))));
+            let bits = if value.is_empty() { Some(Vec::new()) } else { bits(value) };
+            list.extend(bits.map(|bits| (name.to_owned(), Value::Bytes(bits))));
             return;
         }
         "cpu.max" => {
@@ -326,6 +334,19 @@ mod tests {
             "MemoryMax=U64(18446744073709551615) CPUQuotaPeriodUSec=U64(200000) \
              CPUQuotaPerSecUSec=U64(250000) TasksMax=U64(1) IOWeight=U64(100)"
         );
+        let files = [
+            ("cpuset.cpus", "\n"),
+            ("cpuset.mems", "0-1"),
+            ("cpu.weight", "59"),
+            ("cpu.idle", "0"),
+        ];
+        assert_eq!(
+            shown(&files, Version::V2),
+            "AllowedCPUs=Bytes([]) AllowedMemoryNodes=Bytes([3]) CPUWeight=U64(59)"
+        );
+        assert_eq!(shown(&[("cpuset.mems", "\n")], Version::V1), "AllowedMemoryNodes=Bytes([])");
+        assert_eq!(shown(&[("cpu.idle", "1")], Version::V2), "CPUWeight=U64(0)");
+        assert_eq!(shown(&[("cpu.idle", "1")], Version::V1), "");
         let files = [
             ("memory.limit_in_bytes", "9223372036854771712"),
             ("cpu.shares", "512"),

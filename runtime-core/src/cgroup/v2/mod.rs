@@ -22,7 +22,7 @@ use super::stats::Stats;
 use super::systemd::{Adopt, Before};
 use super::tree::Tree;
 use super::unified::Unified;
-use super::{device_program, removal};
+use super::{device_program, removal, weight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::spec::resources::Resources;
 
@@ -150,7 +150,8 @@ impl Single {
     }
 
     /// Adds what is in force to values that share a file or a sum with it: the quota to a period and the
-    /// other way round, the memory limit to one on memory and swap together.
+    /// other way round, the memory limit to one on memory and swap together, and to the end of being
+    /// idle the weight that comes with it.
     fn complete(&self, resources: &Resources, directory: &str) -> Resources {
         let mut resources = resources.clone();
         let word = |file, index| {
@@ -166,6 +167,10 @@ impl Single {
                     cpu.period = word("cpu.max", 1).and_then(|period| u64::try_from(period).ok());
                 }
                 _ => {}
+            }
+            let woken = cpu.idle == Some(0) && number("cpu.idle") == Some(1);
+            if woken && cpu.shares.is_none_or(|shares| shares == 0) {
+                cpu.shares = Some(weight::DEFAULT_SHARES);
             }
         }
         if let Some(memory) = &mut resources.memory
