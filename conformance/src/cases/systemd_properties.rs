@@ -308,16 +308,24 @@ pub(super) const CASES: &[Case] = &[
     .needs(UPDATABLE),
     Case::new("systemd/update-refused", "a refused update leaves what systemd was told", |t| {
         let c = limited(t).ops(&["sleep"]).start()?;
-        let asked = json!({
-            "memory": { "limit": 134_217_728 },
-            "pids": { "limit": 60 },
-            "hugepageLimits": [{ "pageSize": "3KB", "limit": 4096 }],
-        });
-        let call = t.call(&["update", "--resources", "-", &c.id]);
-        call.stdin(&asked.to_string())?.run()?.fails()?;
-        let memory = if t.host.v2 { "MemoryMax" } else { "MemoryLimit" };
-        Unit::of(t, &c.id).shows(&[(memory, "67108864"), ("TasksMax", "42")])?;
-        stays(t, &c)
+        let before = in_force(t, &c);
+        // The first is no file of the kernel's; the second the kernel takes, and systemd does not.
+        let by_kernel = ("hugepageLimits", json!([{ "pageSize": "3KB", "limit": 4096 }]));
+        let by_systemd = match t.host.v2 {
+            true => ("unified", json!({ "memory.high": "0" })),
+            false => ("cpu", json!({ "shares": 1 })),
+        };
+        for (field, value) in [by_kernel, by_systemd] {
+            let mut asked = json!({ "memory": { "limit": 134_217_728 }, "pids": { "limit": 60 } });
+            asked[field] = value;
+            let call = t.call(&["update", "--resources", "-", &c.id]);
+            call.stdin(&asked.to_string())?.run()?.fails()?;
+            equal("after a refusal", &in_force(t, &c), &before)?;
+            let memory = if t.host.v2 { "MemoryMax" } else { "MemoryLimit" };
+            Unit::of(t, &c.id).shows(&[(memory, "67108864"), ("TasksMax", "42")])?;
+            stays(t, &c)?;
+        }
+        Ok(())
     })
     .needs(UPDATABLE),
 ];
@@ -372,6 +380,7 @@ fn in_force(t: &Trial, c: &Container<'_>) -> Vec<(PathBuf, String)> {
     let path = cgroup_of(t, &c.id);
     let files = [
         ("memory", "memory.max"),
+        ("memory", "memory.high"),
         ("memory", "memory.limit_in_bytes"),
         ("memory", "memory.swap.max"),
         ("cpu", "cpu.max"),
