@@ -9,7 +9,7 @@ use std::time::Duration;
 use containerd_shim_protos::api::{ConnectRequest, ConnectResponse, Empty, ShutdownRequest};
 use coracle::Runtime;
 use tokio::sync::Notify;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use crate::events::Events;
 use crate::failure::Failure;
@@ -54,8 +54,8 @@ pub(crate) struct Shim {
     tasks: RefCell<BTreeMap<String, Place>>,
     runtimes: RefCell<BTreeMap<PathBuf, Runtime>>,
     calls: Cell<usize>,
-    /// Counts what resets the time after which an idle server goes.
-    turns: Cell<u64>,
+    /// The end of the last call, from which an idle server has its time to stay.
+    used: Cell<Instant>,
     /// Told at the end of each call.
     answered: Notify,
     leaving: Cell<bool>,
@@ -69,7 +69,7 @@ pub(crate) struct Busy<'a>(&'a Shim);
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.calls.set(self.0.calls.get().saturating_sub(1));
-        self.0.turns.set(self.0.turns.get().wrapping_add(1));
+        self.0.used.set(Instant::now());
         self.0.answered.notify_one();
         if self.0.leaving.get() {
             self.0.left.notify_one();
@@ -111,7 +111,7 @@ impl Shim {
             tasks: RefCell::default(),
             runtimes: RefCell::default(),
             calls: Cell::new(0),
-            turns: Cell::new(0),
+            used: Cell::new(Instant::now()),
             answered: Notify::new(),
             leaving: Cell::new(false),
             left: Notify::new(),
@@ -219,15 +219,15 @@ impl Shim {
     /// Returns when the server may go: it was asked to and has answered, or was idle for long enough.
     pub(crate) async fn done(&self) {
         loop {
-            let turns = self.turns.get();
-            let idle = time::timeout(IDLE, self.left.notified()).await.is_err();
             let free = self.is_empty() && self.calls.get() == 0;
-            if free && (self.leaving.get() || (idle && turns == self.turns.get())) {
+            let left = if free { IDLE.saturating_sub(self.used.get().elapsed()) } else { IDLE };
+            if free && (self.leaving.get() || left.is_zero()) {
                 return;
             }
             if !self.is_empty() {
                 self.leaving.set(false);
             }
+            let _ = time::timeout(left, self.left.notified()).await;
         }
     }
 }
