@@ -4,6 +4,7 @@
 //! is ready. Its environment is `CONTAINER_ID` and `CONTAINER_NAMESPACE`.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -32,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long it may take after `SIGTERM`.
 const TERMINATION: Duration = Duration::from_secs(2);
+
+/// The kernel's flag of a process that ends (proc(5) on /proc/PID/stat, linux/sched.h).
+const PF_EXITING: u32 = 4;
 
 /// A logger that runs. Dropping it closes what it reads, and a thread waits for its end, which is
 /// enforced after a while.
@@ -91,7 +95,8 @@ impl Logger {
         if confirms {
             return Err(io::Error::other("it closed descriptor 5 without writing a byte to it"));
         }
-        match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+        let flags = if is_ending(self.pid) { None } else { Some(WaitPidFlag::WNOHANG) };
+        match waitpid(self.pid, flags) {
             Ok(WaitStatus::Exited(_, status)) if status != 0 => {
                 Err(io::Error::other(format!("it ended with status {status}")))
             }
@@ -117,6 +122,13 @@ impl Drop for Logger {
             let _ = kill(pid, Signal::SIGTERM);
         }
     }
+}
+
+/// Whether the process has begun to end: its descriptors are closed a moment before it can be reaped.
+fn is_ending(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6));
+    flags.and_then(|flags| flags.parse().ok()).is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
 /// Waits for the end of a logger whose input is closed, and enforces it.

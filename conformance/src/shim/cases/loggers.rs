@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::life::ROOT;
 use crate::case::Case;
-use crate::failure::{Check, ensure};
+use crate::failure::Check;
 use crate::shim::daemon::with;
 use crate::shim::stdio::Stdio;
 use crate::shim::task::Creation;
@@ -50,18 +50,12 @@ pub(super) const CASES: &[Case] = &[
         |t| {
             with(t, |d| {
                 let path = t.path("bad-logger");
-                script(&path, "#!/bin/sh\nexec 5>&-\nexit 1\n")?;
+                script(&path, "#!/bin/sh\nexit 1\n")?;
                 let uri = format!("binary://{}?x=y", path.display());
                 let task = d.launch(t.bundle().ops(TALK))?;
                 let stdio = Stdio { stdout: uri.clone(), stderr: uri, ..Stdio::default() };
-                let reply = task.create(Creation { stdio, ..<_>::default() });
-                // It may also be taken for a logger that needs nothing; nothing may hang.
-                ensure(!reply.is_lost(), "there is no answer")?;
-                if reply.is_ok() {
-                    task.start("").ok()?;
-                    task.wait("").ok()?;
-                }
-                Ok(())
+                task.create(Creation { stdio, ..<_>::default() }).fails()?;
+                d.story(&task, "")
             })
         },
     )
