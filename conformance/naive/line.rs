@@ -50,6 +50,9 @@ impl Line {
                 line.options.insert(word, String::new());
             }
         }
+        if line.verb == "mounts" && !line.words.is_empty() {
+            line.verb = format!("mounts {}", line.words.remove(0));
+        }
         line
     }
 

@@ -14,6 +14,7 @@ mod image;
 mod init;
 mod life;
 mod line;
+mod mounts;
 mod users;
 
 use std::io::Write;
@@ -60,6 +61,9 @@ fn verb(line: &Line) -> Done<u8> {
         "kill" => life::kill(line),
         "delete" => life::delete(line),
         "exec" => exec::exec(line),
+        "mounts add" => mounts::add(line),
+        "mounts remove" => mounts::remove(line),
+        "mounts" if line.option("--help").is_some() => Ok(0),
         "spec" => life::spec(),
         "init" => init::main(line),
         "exec-init" => exec::main(line),

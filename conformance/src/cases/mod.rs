@@ -130,6 +130,7 @@ const GROUPS: &[&[Case]] = &[
     signals::CASES,
     attacks::destinations::CASES,
     attacks::masks::CASES,
+    attacks::mount_changes::CASES,
     attacks::descriptors::CASES,
     attacks::image::CASES,
     attacks::numbers::CASES,

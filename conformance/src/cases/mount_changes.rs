@@ -1,7 +1,6 @@
 //! The command `mounts` that crun has: mounts of a container that exists.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
@@ -119,48 +118,6 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .needs(&[Need::Command("mounts")]),
-    Case::new(
-        "mounts-command/symlink",
-        "mounts add: a link of the container at the destination does not lead to the host",
-        |t| {
-            let outside = t.path("outside");
-            fs::create_dir(&outside)?;
-            let c = t.bundle().ops(&["sleep"]).start()?;
-            let links = c.bundle.join("rootfs");
-            symlink(&outside, links.join("absolute"))?;
-            symlink(format!("../../../../../../../..{}", outside.display()), links.join("relative"))?;
-            symlink("/proc/1/root", links.join("magic"))?;
-            for place in ["/absolute", "/relative", "/magic/new", "/absolute/new", "/relative/new"] {
-                // It may be followed inside, or refused.
-                change(&c, "add", &json!([tmpfs(place, &[])]))?;
-            }
-            let host = fs::read_to_string("/proc/self/mountinfo")?;
-            let name = outside.to_string_lossy().into_owned();
-            ensure(!host.contains(&*name), "a mount is on the host")?;
-            equal("entries outside", &fs::read_dir(&outside)?.count(), &0)
-        },
-    )
-    .needs(&[Need::Command("mounts")]),
-    Case::new(
-        "mounts-command/unmask",
-        "mounts remove: a link of the container does not lead to what masks the host's /proc",
-        |t| {
-            let c = t.bundle().directory("data").ops(&["sleep"]);
-            let c = c.set("/linux/maskedPaths", json!(["/proc/keys", "/proc/timer_list"])).start()?;
-            change(&c, "add", &json!([tmpfs("/data/keys", &[])]))?.ok()?;
-            let masked = |c: &Container<'_>| at(&report(c)?, "/proc/keys").map(drop);
-            masked(&c)?;
-            let root = c.bundle.join("rootfs");
-            fs::rename(root.join("data"), root.join("moved"))?;
-            symlink("/proc", root.join("data"))?;
-            change(&c, "remove", &json!([{ "destination": "/data/keys" }]))?;
-            symlink("/proc/timer_list", root.join("list"))?;
-            change(&c, "remove", &json!([{ "destination": "/list" }]))?;
-            masked(&c)?;
-            at(&report(&c)?, "/proc/timer_list").map(drop)
-        },
-    )
-    .needs(&[Need::Command("mounts")]),
 ];
 
 fn added_and_removed(t: &Trial, bundle: Bundle<'_>) -> Check {
@@ -198,13 +155,15 @@ fn report(c: &Container<'_>) -> Check<Value> {
     c.exec_probe(&[], &["report"])?.value("report")
 }
 
-fn change(c: &Container<'_>, verb: &str, mounts: &Value) -> Check<Output> {
+/// Calls `mounts` with a file of these mounts.
+pub(super) fn change(c: &Container<'_>, verb: &str, mounts: &Value) -> Check<Output> {
     let file = c.trial.new_path("mounts");
     fs::write(&file, mounts.to_string())?;
     c.trial.run(&["mounts", verb, &c.id, &file.to_string_lossy()])
 }
 
-fn tmpfs(destination: &str, options: &[&str]) -> Value {
+/// A mount of a new tmpfs.
+pub(super) fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
 }
 

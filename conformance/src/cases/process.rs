@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bundle::Answers;
+use crate::call::Call;
 use crate::case::{Case, Need};
 use crate::failure::{Check, ensure};
 use crate::value::{equal, number, strings, text};
@@ -167,6 +168,14 @@ pub(super) const CASES: &[Case] = &[
     })
     .rows(&["process.user"])
     .needs(&[Need::Root]),
+    Case::new("process/groups-kept", "convention: run.oci.keep_original_groups", |t| {
+        let kept = json!({ "run.oci.keep_original_groups": "1" });
+        let mut bundle = t.bundle().set("/annotations", kept.clone()).ops(&["report"]);
+        has_callers_groups(bundle.call("run", &[])?)?;
+        let c = t.bundle().set("/annotations", kept).ops(&["sleep"]).start()?;
+        has_callers_groups(t.call(&["exec", &c.id, "/probe", "report"]))
+    })
+    .needs(&[Need::Root]),
     Case::new("process/umask", "config.md#user: umask", |t| {
         let report = t.bundle().set("/process/user/umask", 0o027).report()?;
         equal("umask", text(&report, "/umask")?, "0027")
@@ -229,4 +238,11 @@ pub(super) const CASES: &[Case] = &[
 fn has_env(report: &Value, line: &str) -> Check {
     let env = strings(report, "/env")?;
     ensure(env.iter().any(|found| found == line), format!("{line} is missing in {env:?}"))
+}
+
+/// Calls it with two groups, which the program must have.
+fn has_callers_groups(call: Call<'_>) -> Check {
+    let output = call.shell("exec setpriv --groups=4242,4243 \"$@\"").run()?.ok()?;
+    let report = Answers::of(&output.stdout)?.value("report")?;
+    equal("groups", &report["groups"], &json!([4242, 4243]))
 }

@@ -8,6 +8,7 @@ pub(super) mod descriptors;
 pub(super) mod destinations;
 pub(super) mod image;
 pub(super) mod masks;
+pub(super) mod mount_changes;
 pub(super) mod numbers;
 pub(super) mod privileges;
 pub(super) mod races;
