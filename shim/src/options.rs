@@ -74,6 +74,11 @@ impl Options {
         TYPES.contains(&name)
     }
 
+    /// Whether reading the message may read a file, and so block.
+    pub(crate) fn may_be_file(message: &Any) -> bool {
+        message.type_url.rsplit('/').next().unwrap_or_default() == FILE
+    }
+
     fn of_runc(options: oci::Options) -> Result<Self, Failure> {
         check_binary(&options.binary_name)?;
         let given = |id: u32| (id != 0).then_some(id);

@@ -1,7 +1,7 @@
 //! The process that serves: its set-up, its loop, its end.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener as StdListener;
@@ -44,18 +44,21 @@ pub(crate) struct Server {
 /// How long the last events may take.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
 
-/// Serves until there is nothing more to do.
-pub(crate) fn run(server: Server) {
+/// What the server says to the process that has made it, once it takes calls.
+pub(crate) const READY: &str = "ready";
+
+/// Serves until there is nothing more to do. Says [`READY`] to `teller`, or what has gone wrong before.
+pub(crate) fn run(server: Server, teller: PipeWriter) {
     let origin =
         Origin { namespace: server.settings.namespace.clone(), id: server.settings.id.clone() };
     let detached = detach();
     // Without its log it serves as well.
     let _silent = lines::begin(&server.bundle.join("log"), &origin, server.level);
     if let Err(error) = detached {
-        ::log::error!("leave the caller: {error}");
+        tell(teller, &format!("leave the caller: {error}"));
         return;
     }
-    if let Err(error) = serve(server) {
+    if let Err(error) = serve(server, teller) {
         ::log::error!("serve: {error}");
     }
 }
@@ -94,7 +97,12 @@ fn detach() -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn serve(server: Server) -> io::Result<()> {
+/// Whoever is told may be gone.
+fn tell(mut teller: PipeWriter, word: &str) {
+    let _told = teller.write_all(word.as_bytes());
+}
+
+fn serve(server: Server, teller: PipeWriter) -> io::Result<()> {
     let bound = Bound { identity: identity(&server.socket), path: server.socket };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     let local = LocalSet::new();
@@ -103,13 +111,17 @@ fn serve(server: Server) -> io::Result<()> {
         let listener = UnixListener::from_std(server.listener)?;
         let shim = Rc::new(Shim::new(server.settings));
         let signals = Signals::new()?;
-        spawn_local(server::serve(listener, Rc::clone(&shim)));
+        let taking = spawn_local(server::serve(listener, Rc::clone(&shim)));
         spawn_local(Rc::clone(&shim.events).send_all());
         spawn_local(heed(signals, Rc::clone(&shim)));
         spawn_local(slim(Rc::clone(&shim)));
+        tell(teller, READY);
         shim.done().await;
-        // Whoever comes now is to begin a new server, not to wait for the end of this one.
+        // Whoever comes now is to begin a new server, not to wait for the end of this one. Nothing has
+        // turned the loop since it was decided, so there is no task, and there will be none.
+        shim.close();
         drop(bound);
+        taking.abort();
         shim.events.flush(LAST_EVENTS).await;
         Ok(())
     })

@@ -16,7 +16,7 @@ use tokio::time;
 use crate::failure::Failure;
 use crate::frame::{self, Frame, Kind};
 use crate::service;
-use crate::shim::Shim;
+use crate::shim::{Abandonment, Shim};
 
 /// The names of the one service: containerd 1.6 and 1.7 know the first, newer ones the second too.
 const SERVICES: [&str; 2] = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
@@ -55,12 +55,26 @@ impl Drop for Ending {
     }
 }
 
+/// Gives up what a call makes when it goes; without effect once the call has come to its end.
+struct Abandoning {
+    call: AbortHandle,
+    abandonment: Abandonment,
+}
+
+impl Drop for Abandoning {
+    fn drop(&mut self) {
+        self.abandonment.declare();
+    }
+}
+
 /// One connection.
 async fn converse(stream: UnixStream, shim: Rc<Shim>) {
     let (mut reader, writer) = stream.into_split();
     let writer = Rc::new(Mutex::new(writer));
-    // Those that only wait end with the connection; what was begun comes to its end.
+    // Those that only wait end with the connection; what was begun comes to its end, and a container that
+    // nobody has heard of is removed again.
     let mut waits: Vec<Ending> = Vec::new();
+    let mut creations: Vec<Abandoning> = Vec::new();
     loop {
         let frame = match next(&mut reader).await {
             Ok(Some(frame)) => frame,
@@ -77,15 +91,21 @@ async fn converse(stream: UnixStream, shim: Rc<Shim>) {
                 continue;
             }
         };
-        let only_waits = request.method == "Wait";
+        let (only_waits, creates) = (request.method == "Wait", request.method == "Create");
+        let abandonment = Abandonment::default();
+        let told = abandonment.clone();
         let (shim, writer) = (Rc::clone(&shim), Rc::clone(&writer));
         let call = spawn_local(async move {
-            let answer = answer(shim, request).await;
+            let answer = answer(shim, request, told).await;
             send(&writer, stream, answer).await;
         });
         if only_waits {
             waits.retain(|wait| !wait.0.is_finished());
             waits.push(Ending(call.abort_handle()));
+        }
+        if creates {
+            creations.retain(|creation| !creation.call.is_finished());
+            creations.push(Abandoning { call: call.abort_handle(), abandonment });
         }
     }
 }
@@ -109,24 +129,33 @@ fn decode(frame: Frame) -> Result<(u32, Request), (u32, Failure)> {
     Ok((frame.stream, request))
 }
 
-/// The result of a call, or that its time is over: then a change that was begun still comes to its end.
-async fn answer(shim: Rc<Shim>, request: Request) -> Result<Vec<u8>, Failure> {
+/// The result of a call, or that its time is over: then a change that was begun still comes to its end,
+/// but what it has created is removed again.
+async fn answer(
+    shim: Rc<Shim>,
+    request: Request,
+    abandonment: Abandonment,
+) -> Result<Vec<u8>, Failure> {
     if !SERVICES.contains(&request.service.as_str()) {
         let message = format!("the service {:?} is not known", request.service);
         return Err(Failure::new(Code::UNIMPLEMENTED, message));
     }
     let bound = u64::try_from(request.timeout_nano).ok().filter(|bound| *bound > 0);
     let only_waits = request.method == "Wait";
-    let work = async move { service::call(&shim, &request.method, &request.payload).await };
+    let told = abandonment.clone();
+    let work = async move { service::call(&shim, &request.method, &request.payload, &told).await };
     match bound.map(Duration::from_nanos) {
         None => work.await,
         Some(bound) if only_waits => within(bound, work).await,
         Some(bound) => {
             let work = spawn_local(work);
-            within(bound, async {
+            let result = within(bound, async {
                 work.await.unwrap_or_else(|error| Err(Failure::unknown(error.to_string())))
             })
-            .await
+            .await;
+            // Without effect if it has ended.
+            abandonment.declare();
+            result
         }
     }
 }

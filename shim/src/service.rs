@@ -7,9 +7,9 @@ use containerd_shim_protos::ttrpc::Code;
 
 use crate::failure::Failure;
 use crate::message::{encode, read};
-use crate::shim::Shim;
+use crate::shim::{Abandonment, Shim};
 
-/// Answers one call.
+/// Answers one call. What it creates is removed again if it was given up before.
 ///
 /// # Errors
 /// What the method answers; [`Code::UNIMPLEMENTED`] for a method that does not exist.
@@ -17,19 +17,24 @@ pub(crate) async fn call(
     shim: &Rc<Shim>,
     method: &str,
     payload: &[u8],
+    abandonment: &Abandonment,
 ) -> Result<Vec<u8>, Failure> {
     let _busy = shim.busy();
     log::debug!("{method}");
-    let answer = dispatch(shim, method, payload).await;
+    let answer = dispatch(shim, (method, abandonment), payload).await;
     if let Err(failure) = &answer {
         log::debug!("{method}: {failure}");
     }
     answer
 }
 
-async fn dispatch(shim: &Rc<Shim>, method: &str, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+async fn dispatch(
+    shim: &Rc<Shim>,
+    (method, abandonment): (&str, &Abandonment),
+    payload: &[u8],
+) -> Result<Vec<u8>, Failure> {
     match method {
-        "Create" => reply(&shim.create(read(payload)?).await?),
+        "Create" => reply(&shim.create(read(payload)?, abandonment).await?),
         "Start" => reply(&shim.start(&read(payload)?).await?),
         "Delete" => reply(&shim.delete(&read(payload)?).await?),
         "Exec" => reply(&shim.exec(read(payload)?)?),

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use containerd_shim_protos::api::{ConnectRequest, ConnectResponse, Empty, ShutdownRequest};
+use containerd_shim_protos::ttrpc::Code;
 use coracle::Runtime;
 use tokio::sync::Notify;
 use tokio::time::{self, Instant};
@@ -35,10 +36,25 @@ pub(crate) struct Settings {
     pub(crate) options: Options,
 }
 
+/// Says that nobody wants any more what a call is making. All copies say the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Abandonment(Rc<Cell<bool>>);
+
+impl Abandonment {
+    /// Nobody wants it any more.
+    pub(crate) fn declare(&self) {
+        self.0.set(true);
+    }
+
+    fn is_declared(&self) -> bool {
+        self.0.get()
+    }
+}
+
 /// A task, or the place of one that is being created.
 #[derive(Clone, Debug)]
 enum Place {
-    Reserved,
+    Reserved(Abandonment),
     Taken(Rc<Task>),
 }
 
@@ -60,6 +76,8 @@ pub(crate) struct Shim {
     answered: Notify,
     leaving: Cell<bool>,
     left: Notify,
+    /// The server goes: nothing may begin any more.
+    closing: Cell<bool>,
 }
 
 /// A call that is being answered.
@@ -82,9 +100,15 @@ impl Drop for Busy<'_> {
 pub(crate) struct Reservation<'a> {
     shim: &'a Shim,
     id: String,
+    abandonment: Abandonment,
 }
 
 impl Reservation<'_> {
+    /// Whether the client has given up the task that is to come here.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandonment.is_declared()
+    }
+
     /// Puts the task there.
     pub(crate) fn fill(self, task: Rc<Task>) {
         self.shim.tasks.borrow_mut().insert(self.id.clone(), Place::Taken(task));
@@ -94,7 +118,7 @@ impl Reservation<'_> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let mut tasks = self.shim.tasks.borrow_mut();
-        if let Some(Place::Reserved) = tasks.get(&self.id) {
+        if let Some(Place::Reserved(_)) = tasks.get(&self.id) {
             tasks.remove(&self.id);
         }
     }
@@ -115,6 +139,7 @@ impl Shim {
             answered: Notify::new(),
             leaving: Cell::new(false),
             left: Notify::new(),
+            closing: Cell::new(false),
         }
     }
 
@@ -124,18 +149,32 @@ impl Shim {
         Busy(self)
     }
 
-    /// Keeps a place for a task.
+    /// Keeps a place for a task, which the client can give up until it is filled.
     ///
     /// # Errors
-    /// There is one of that id.
-    pub(crate) fn reserve(&self, id: &str) -> Result<Reservation<'_>, Failure> {
+    /// There is one of that id; the server is about to go.
+    pub(crate) fn reserve(
+        &self,
+        id: &str,
+        abandonment: &Abandonment,
+    ) -> Result<Reservation<'_>, Failure> {
+        if self.closing.get() {
+            return Err(Failure::new(Code::UNAVAILABLE, "the shim is about to go"));
+        }
         let mut tasks = self.tasks.borrow_mut();
         if tasks.contains_key(id) {
             let message = format!("task {id} already exists");
-            return Err(Failure::new(containerd_shim_protos::ttrpc::Code::ALREADY_EXISTS, message));
+            return Err(Failure::new(Code::ALREADY_EXISTS, message));
         }
-        tasks.insert(id.to_owned(), Place::Reserved);
-        Ok(Reservation { shim: self, id: id.to_owned() })
+        tasks.insert(id.to_owned(), Place::Reserved(abandonment.clone()));
+        Ok(Reservation { shim: self, id: id.to_owned(), abandonment: abandonment.clone() })
+    }
+
+    /// A task that is still being created is not wanted any more.
+    pub(crate) fn abandon(&self, id: &str) {
+        if let Some(Place::Reserved(abandonment)) = self.tasks.borrow().get(id) {
+            abandonment.declare();
+        }
     }
 
     /// The task of this id.
@@ -145,7 +184,9 @@ impl Shim {
     pub(crate) fn task(&self, id: &str) -> Result<Rc<Task>, Failure> {
         match self.tasks.borrow().get(id) {
             Some(Place::Taken(task)) => Ok(Rc::clone(task)),
-            Some(Place::Reserved) | None => Err(Failure::not_found(format!("task {id} not found"))),
+            Some(Place::Reserved(_)) | None => {
+                Err(Failure::not_found(format!("task {id} not found")))
+            }
         }
     }
 
@@ -159,13 +200,30 @@ impl Shim {
         self.tasks.borrow().is_empty()
     }
 
+    /// Whether there is a task, or one in the making that somebody waits for.
+    fn is_wanted(&self) -> bool {
+        let wanted = |place: &Place| match place {
+            Place::Reserved(abandonment) => !abandonment.is_declared(),
+            Place::Taken(_) => true,
+        };
+        self.tasks.borrow().values().any(wanted)
+    }
+
+    /// From now on nothing can be created.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+    }
+
     /// What a person who looks for a fault wants to know, as JSON.
     pub(crate) fn describe(&self) -> serde_json::Value {
         let tasks = self.tasks.borrow();
         let tasks: Vec<_> = tasks
             .iter()
             .map(|(id, place)| match place {
-                Place::Reserved => serde_json::json!({ "id": id, "init": { "phase": "creating" } }),
+                Place::Reserved(abandonment) => serde_json::json!({
+                    "id": id,
+                    "init": { "phase": "creating", "abandoned": abandonment.is_declared() },
+                }),
                 Place::Taken(task) => task.describe_state(),
             })
             .collect();
@@ -198,7 +256,7 @@ impl Shim {
 
     /// Shutdown: the server goes once this was answered, unless it has tasks.
     pub(crate) fn shutdown(&self, _request: &ShutdownRequest) -> Empty {
-        if self.is_empty() {
+        if !self.is_wanted() {
             self.leave();
         }
         Empty::new()
@@ -224,7 +282,7 @@ impl Shim {
             if free && (self.leaving.get() || left.is_zero()) {
                 return;
             }
-            if !self.is_empty() {
+            if self.is_wanted() {
                 self.leaving.set(false);
             }
             let _ = time::timeout(left, self.left.notified()).await;

@@ -1,7 +1,7 @@
 //! The action `start`: finds who serves the group of the container, or begins to serve it.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::bootstrap::{self, Bootstrap};
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::place;
-use crate::run::{self, Server};
+use crate::run::{self, READY, Server};
 use crate::shim::Settings;
 use crate::sys;
 
@@ -78,22 +78,26 @@ fn begin(
     bootstrap: &Bootstrap,
     (bundle, listener, socket): (&Path, UnixListener, &Path),
 ) -> Result<bool, Failure> {
+    let (mut told, teller) = io::pipe()?;
     let Some(pid) = sys::split()? else {
+        drop(told);
         let settings = Settings {
             namespace: flags.namespace.clone(),
             id: flags.id.clone(),
             events_address: bootstrap.ttrpc_address.clone(),
             options: bootstrap.options.clone(),
         };
-        run::run(Server {
+        let server = Server {
             settings,
             listener,
             socket: socket.to_owned(),
             bundle: bundle.to_owned(),
             level: bootstrap.level,
-        });
+        };
+        run::run(server, teller);
         return Ok(true);
     };
+    drop(teller);
     let placed =
         adjust_oom_score(pid).and_then(|()| place::join(pid, &bootstrap.options.shim_cgroup));
     if let Err(failure) = placed {
@@ -101,7 +105,15 @@ fn begin(
         let _gone = nix::sys::signal::kill(server, nix::sys::signal::Signal::SIGKILL);
         return Err(failure);
     }
-    Ok(false)
+    let mut word = String::new();
+    told.read_to_string(&mut word)?;
+    match word.strip_prefix(READY) {
+        Some(_) => Ok(false),
+        None if word.is_empty() => {
+            Err(Failure::unknown("the shim has ended while it set itself up"))
+        }
+        None => Err(Failure::unknown(word)),
+    }
 }
 
 /// The server is to be killed before containerd, which has started this process.

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ pub(super) struct Logger {
     held: Vec<OwnedFd>,
     grace: Duration,
     /// So that nobody else reaps it.
-    claim: Option<Claim>,
+    claim: Arc<Claim>,
 }
 
 impl Logger {
@@ -67,7 +68,7 @@ impl Logger {
             io::Error::new(error.kind(), format!("start logger {name}: {error}"))
         })?;
         let held = stdout.into_iter().chain(stderr).collect();
-        let claim = Some(Claim::new(pid.as_raw()));
+        let claim = Arc::new(Claim::of_long_lived(pid.as_raw()));
         let mut logger = Self { pid, held, grace: GRACE, claim };
         drop(told.write);
         logger.wait_until_ready(&told.read, command.confirms).map_err(|error| {
@@ -111,15 +112,14 @@ impl Logger {
 impl Drop for Logger {
     fn drop(&mut self) {
         self.held.clear();
-        let (pid, grace, claim) = (self.pid, self.grace, self.claim.take());
-        let waiter = thread::Builder::new().name("logger".to_owned()).stack_size(64 << 10).spawn(
-            move || {
-                finish(pid, grace);
-                drop(claim);
-            },
-        );
+        let (pid, grace) = (self.pid, self.grace);
+        let own = Arc::clone(&self.claim);
+        let waiter = thread::Builder::new()
+            .name("logger".to_owned())
+            .stack_size(64 << 10)
+            .spawn(move || finish(pid, grace, &own));
         if waiter.is_err() {
-            let _ = kill(pid, Signal::SIGTERM);
+            let _ = self.claim.unless_reaped(|| kill(pid, Signal::SIGTERM));
         }
     }
 }
@@ -132,26 +132,26 @@ fn is_ending(pid: Pid) -> bool {
 }
 
 /// Waits for the end of a logger whose input is closed, and enforces it.
-fn finish(pid: Pid, grace: Duration) {
-    if ended_within(pid, grace) {
+fn finish(pid: Pid, grace: Duration, claim: &Claim) {
+    if ended_within(pid, grace, claim) {
         return;
     }
-    let _ = kill(pid, Signal::SIGTERM);
-    if ended_within(pid, TERMINATION) {
+    let _ = claim.unless_reaped(|| kill(pid, Signal::SIGTERM));
+    if ended_within(pid, TERMINATION, claim) {
         return;
     }
-    let _ = kill(pid, Signal::SIGKILL);
-    let _ = waitpid(pid, None);
+    let _ = claim.unless_reaped(|| kill(pid, Signal::SIGKILL));
+    let _ = ended_within(pid, TERMINATION, claim);
 }
 
 /// Whether the child ends in time. There is no descriptor to wait for: neither nix nor the standard
 /// library makes a pidfd, and this is rare.
-fn ended_within(pid: Pid, time: Duration) -> bool {
+fn ended_within(pid: Pid, time: Duration, claim: &Claim) -> bool {
     let end = Instant::now() + time;
     let mut pause = Duration::from_millis(1);
     loop {
-        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
+        match claim.unless_reaped(|| waitpid(pid, Some(WaitPidFlag::WNOHANG))) {
+            Some(Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) => {}
             _ => return true,
         }
         let left = end.saturating_duration_since(Instant::now());

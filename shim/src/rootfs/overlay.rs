@@ -34,8 +34,11 @@ pub(super) fn mount(source: &Path, target: &Path, settings: &Settings) -> Result
         chdir(&directory)?;
         mount_call(Some(source), target, Some("overlay"), flags, Some(short.as_str()))
     };
-    let mounted = thread::scope(|scope| scope.spawn(mount_there).join());
-    match mounted {
+    let mounted = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, mount_there);
+        thread.map(thread::ScopedJoinHandle::join)
+    });
+    match mounted.map_err(|error| Failure::from(error).context("make a thread"))? {
         Ok(mounted) => mounted.map_err(|errno| Failure::unknown(errno.to_string())),
         Err(_) => Err(Failure::unknown("the thread has failed")),
     }

@@ -104,6 +104,13 @@ impl Recipe {
 }
 
 impl Born {
+    /// Removes it again. Blocks.
+    pub(super) fn discard(self) {
+        let Self { container, claim, .. } = self;
+        undo(container);
+        drop(claim);
+    }
+
     /// Gives its descriptors to the loop.
     ///
     /// # Errors

@@ -44,8 +44,11 @@ impl Shim {
         let container = task.container()?;
         task.init.pass(&[Phase::Running], Phase::Pausing, "pause")?;
         let paused = worker::run(move || container.pause()).await.and_then(|done| Ok(done?));
-        task.settle_freeze(Phase::Pausing, &paused, Phase::Paused, Phase::Running);
+        let stands = task.settle_freeze(Phase::Pausing, &paused, Phase::Paused, Phase::Running);
         paused?;
+        if !stands {
+            return Ok(Empty::new());
+        }
         let event = TaskPaused { container_id: task.id.clone(), ..TaskPaused::default() };
         self.events.publish(topics::TASK_PAUSED_EVENT_TOPIC, &event, false);
         Ok(Empty::new())
@@ -60,8 +63,11 @@ impl Shim {
         let container = task.container()?;
         task.init.pass(&[Phase::Paused], Phase::Resuming, "resume")?;
         let resumed = worker::run(move || container.resume()).await.and_then(|done| Ok(done?));
-        task.settle_freeze(Phase::Resuming, &resumed, Phase::Running, Phase::Paused);
+        let goes_on = task.settle_freeze(Phase::Resuming, &resumed, Phase::Running, Phase::Paused);
         resumed?;
+        if !goes_on {
+            return Ok(Empty::new());
+        }
         let event = TaskResumed { container_id: task.id.clone(), ..TaskResumed::default() };
         self.events.publish(topics::TASK_RESUMED_EVENT_TOPIC, &event, false);
         Ok(Empty::new())
@@ -118,17 +124,20 @@ impl Shim {
 }
 
 impl Task {
-    /// Ends pausing or resuming, unless the init has ended meanwhile.
+    /// Ends pausing or resuming. Returns `false` if the init has ended meanwhile: its end was told, and
+    /// nothing may follow that.
     fn settle_freeze(
         &self,
         during: Phase,
         done: &Result<(), Failure>,
         success: Phase,
         failure: Phase,
-    ) {
-        if self.init.phase.get() == during {
+    ) -> bool {
+        let lives = self.init.phase.get() == during;
+        if lives {
             self.init.phase.set(if done.is_ok() { success } else { failure });
         }
+        lives
     }
 }
 
@@ -167,4 +176,37 @@ fn kill_exec(process: &Process, signal: Signal) -> Result<(), Failure> {
 
 fn finished(process: &Process) -> Failure {
     Failure::not_found(format!("process {} already finished", process.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Streams;
+    use crate::rootfs::Rootfs;
+    use crate::task::Exit;
+
+    fn task() -> Task {
+        let runtime = coracle::Runtime::new(std::path::PathBuf::from("/nowhere"));
+        let init = Process::new(String::new(), Streams::default());
+        let name = "t".parse().unwrap();
+        Task::new((name, runtime), std::path::PathBuf::new(), init, Rootfs::default())
+    }
+
+    #[test]
+    fn a_pause_settles_unless_the_init_has_ended() {
+        let task = task();
+        task.init.phase.set(Phase::Pausing);
+        assert!(task.settle_freeze(Phase::Pausing, &Ok(()), Phase::Paused, Phase::Running));
+        assert_eq!(task.init.phase.get(), Phase::Paused);
+
+        task.init.phase.set(Phase::Resuming);
+        let failed = Err(Failure::unknown(""));
+        assert!(task.settle_freeze(Phase::Resuming, &failed, Phase::Running, Phase::Paused));
+        assert_eq!(task.init.phase.get(), Phase::Paused);
+
+        task.init.phase.set(Phase::Pausing);
+        task.init.stop(Exit::now(137));
+        assert!(!task.settle_freeze(Phase::Pausing, &Ok(()), Phase::Paused, Phase::Running));
+        assert_eq!(task.init.phase.get(), Phase::Stopped);
+    }
 }

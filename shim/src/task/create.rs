@@ -7,6 +7,7 @@ use containerd_shim_protos::api::{CreateTaskRequest, CreateTaskResponse, Mount};
 use containerd_shim_protos::events::task::{TaskCreate, TaskIO};
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::topics;
+use containerd_shim_protos::ttrpc::Code;
 
 use super::birth::{Born, Recipe, undo};
 use super::{Process, Task};
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 use crate::io::{Owner, Streams};
 use crate::options::Options;
 use crate::rootfs::Rootfs;
-use crate::shim::Shim;
+use crate::shim::{Abandonment, Shim};
 use crate::worker;
 
 impl Shim {
@@ -22,13 +23,16 @@ impl Shim {
     /// be restored from a checkpoint waits for its start.
     ///
     /// # Errors
-    /// A task of that id exists; what the library refuses. Nothing is left behind.
+    /// A task of that id exists; what the library refuses; it was given up meanwhile. Nothing is left
+    /// behind.
     pub(crate) async fn create(
         self: &Rc<Self>,
         request: CreateTaskRequest,
+        abandonment: &Abandonment,
     ) -> Result<CreateTaskResponse, Failure> {
-        let place = self.reserve(&request.id)?;
-        let recipe = self.recipe(&request)?;
+        let place = self.reserve(&request.id, abandonment)?;
+        let options = read_options(&request).await?;
+        let recipe = self.recipe(&request, options)?;
         let (id, runtime) = (recipe.id.clone(), recipe.runtime.clone());
         let streams = recipe.streams.clone();
         let mounts = request.rootfs.clone();
@@ -36,14 +40,23 @@ impl Shim {
         self.sweep.notify_one();
         let (rootfs, made) =
             made.map_err(|failure| failure.context("OCI runtime create failed"))?;
+        if place.is_abandoned() {
+            // Nobody knows of it, so nobody would ever remove it.
+            worker::run(move || discard(&rootfs, made)).await?;
+            self.sweep.notify_one();
+            return Err(Failure::new(Code::CANCELLED, "the client has given up the create"));
+        }
         let bundle = PathBuf::from(&request.bundle);
         let init = Process::new(String::new(), streams);
         let task = Rc::new(Task::new((id, runtime), bundle, init, rootfs));
         match made {
-            Made::Born(born) => self.adopt(&task, *born).await.inspect_err(|_| {
-                let rootfs = task.rootfs.clone();
-                std::thread::spawn(move || rootfs.unmount());
-            })?,
+            Made::Born(born) => {
+                if let Err(failure) = self.adopt(&task, *born).await {
+                    let rootfs = task.rootfs.clone();
+                    worker::run(move || rootfs.unmount()).await?;
+                    return Err(failure);
+                }
+            }
             Made::Waiting(recipe) => *task.recipe.borrow_mut() = Some(recipe),
         }
         place.fill(Rc::clone(&task));
@@ -53,8 +66,7 @@ impl Shim {
         Ok(CreateTaskResponse { pid, ..CreateTaskResponse::default() })
     }
 
-    fn recipe(&self, request: &CreateTaskRequest) -> Result<Recipe, Failure> {
-        let own = request.options.as_ref().map(Options::read).transpose()?.flatten();
+    fn recipe(&self, request: &CreateTaskRequest, own: Option<Options>) -> Result<Recipe, Failure> {
         let options = own.unwrap_or_else(|| self.settings.options.clone());
         let images = (!request.checkpoint.is_empty()).then(|| PathBuf::from(&request.checkpoint));
         Ok(Recipe {
@@ -97,6 +109,17 @@ impl Shim {
     }
 }
 
+/// The options of the request. A file is not read on the loop.
+async fn read_options(request: &CreateTaskRequest) -> Result<Option<Options>, Failure> {
+    match request.options.as_ref() {
+        Some(options) if Options::may_be_file(options) => {
+            let options = options.clone();
+            worker::run(move || Options::read(&options)).await?
+        }
+        options => options.map(Options::read).transpose().map(Option::flatten),
+    }
+}
+
 /// What a thread has made of a request.
 enum Made {
     Born(Box<Born>),
@@ -118,6 +141,14 @@ fn make(mounts: &[Mount], recipe: Recipe) -> Result<(Rootfs, Made), Failure> {
             Err(failure)
         }
     }
+}
+
+/// Removes what was made. Blocks.
+fn discard(rootfs: &Rootfs, made: Made) {
+    if let Made::Born(born) = made {
+        born.discard();
+    }
+    rootfs.unmount();
 }
 
 fn created(request: CreateTaskRequest, pid: u32) -> TaskCreate {

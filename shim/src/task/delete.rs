@@ -8,7 +8,8 @@ use containerd_shim_protos::events::task::TaskDelete;
 use containerd_shim_protos::topics;
 use coracle::{ErrorKind, KillTarget, Signal};
 
-use super::{Phase, Process, Task};
+use super::start::NOT_STARTED;
+use super::{Exit, Phase, Process, Task};
 use crate::failure::Failure;
 use crate::message::timestamp;
 use crate::shim::Shim;
@@ -26,21 +27,27 @@ impl Shim {
         self: &Rc<Self>,
         request: &DeleteRequest,
     ) -> Result<DeleteResponse, Failure> {
+        if request.exec_id.is_empty() {
+            // The client has heard of no task, and asks for the removal of what may have become of one.
+            self.abandon(&request.id);
+        }
         let task = self.task(&request.id)?;
         let process = task.process(&request.exec_id)?;
         let before = process.phase.get();
         process.pass(&[Phase::Created, Phase::Stopped], Phase::Deleting, "delete")?;
         if process.is_init() {
             if let Err(failure) = self.delete_task(&task, before).await {
-                process.phase.set(before);
+                // It can have ended on the way.
+                let ended = process.exit.get().is_some();
+                process.phase.set(if ended { Phase::Stopped } else { before });
                 return Err(failure);
             }
         } else {
             drain(&process).await;
             task.execs.borrow_mut().remove(&process.id);
         }
-        process.changed.notify_waiters();
         let answer = answer(&process);
+        process.release_waiters();
         self.tell_deletion(&task, &process, &answer);
         if process.is_init() {
             self.forget(&task.id);
@@ -53,7 +60,9 @@ impl Shim {
             && let Ok(container) = task.container()
         {
             // Its end is told like any other.
-            match container.kill(Signal::KILL, KillTarget::Init) {
+            let killed =
+                worker::run(move || container.kill(Signal::KILL, KillTarget::Init)).await?;
+            match killed {
                 Err(error) if error.kind() != ErrorKind::WrongStatus => return Err(error.into()),
                 _ => task.init.ended().await,
             };
@@ -74,7 +83,11 @@ impl Shim {
         };
         let (removed, ()) = tokio::join!(removed, drained);
         self.sweep.notify_one();
-        removed?
+        removed??;
+        for exec in &execs {
+            exec.release_waiters();
+        }
+        Ok(())
     }
 
     fn tell_deletion(&self, task: &Task, process: &Process, answer: &DeleteResponse) {
@@ -87,6 +100,15 @@ impl Shim {
             ..TaskDelete::default()
         };
         self.events.publish(topics::TASK_DELETE_EVENT_TOPIC, &event, !process.is_init());
+    }
+}
+
+impl Process {
+    /// Whoever waits for the end of a process that never ran is not left waiting; nobody else is told.
+    fn release_waiters(&self) {
+        if self.exit.get().is_none() {
+            self.stop(Exit::now(NOT_STARTED));
+        }
     }
 }
 

@@ -3,16 +3,19 @@
 //! An end is told only when the start of the process has been told, and that of the init only after
 //! those of all further processes.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use containerd_shim_protos::events::task::{TaskExit, TaskOOM};
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::topics;
 use coracle::{Container, ExitStatus, KillTarget, Signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::task::spawn_local;
+use tokio::time;
 
 use super::{Exit, Process, Task};
 use crate::message::timestamp;
@@ -24,17 +27,48 @@ use crate::worker;
 /// What a process is said to have ended with that somebody else has reaped: as if it was killed.
 const KILLED: u32 = 137;
 
-/// Waits until a process has ended.
-async fn ended(pidfd: std::io::Result<OwnedFd>) {
-    let registered = pidfd.and_then(|fd| register(fd, Interest::READABLE));
-    match registered {
-        Ok(pidfd) => {
-            if let Err(error) = pidfd.readable().await {
-                log::error!("wait for descriptor {}: {error}", pidfd.as_raw_fd());
-            }
+/// How often to look at a process that cannot be watched, for lack of descriptors say.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until a process has ended: reaping it holds nobody up from then on.
+async fn ended(pidfd: BorrowedFd<'_>) {
+    let mut logged = false;
+    loop {
+        let registered = pidfd.try_clone_to_owned().and_then(|fd| register(fd, Interest::READABLE));
+        let error = match registered {
+            Ok(watched) => match watched.readable().await {
+                Ok(_) => return,
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !logged {
+            log::error!("watch a process: {error}; it is looked at from time to time");
+            logged = true;
         }
-        Err(error) => log::error!("watch a process: {error}"),
+        time::sleep(LOOK).await;
+        let mut polled = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+            return;
+        }
     }
+}
+
+/// Waits for the init without holding the loop, and reaps it.
+async fn reap(container: &Arc<Container>) -> Exit {
+    match container.pidfd() {
+        Some(pidfd) => ended(pidfd).await,
+        // Without a descriptor only a thread can wait for it.
+        None => {
+            let container = Arc::clone(container);
+            let waited = worker::run(move || exit(container.wait())).await;
+            return waited.unwrap_or_else(|failure| {
+                log::error!("wait for the init: {failure}");
+                Exit::now(KILLED)
+            });
+        }
+    }
+    exit(container.wait())
 }
 
 fn exit(status: coracle::Result<ExitStatus>) -> Exit {
@@ -58,9 +92,7 @@ impl Shim {
         let (shim, task) = (Rc::clone(self), Rc::clone(task));
         spawn_local(async move {
             let container = life.container;
-            if let Some(pidfd) = container.pidfd() {
-                ended(pidfd.try_clone_to_owned()).await;
-            }
+            let exit = reap(&container).await;
             // On cgroup v2 the kernel does not tell of the end of the cgroup. Kills up to here are counted at the exit.
             if let Some(watch) = watch {
                 watch.abort();
@@ -68,7 +100,6 @@ impl Shim {
             // The cgroup is there until the container is deleted.
             let stats = container.stats_at_end().ok();
             *task.last_stats.borrow_mut() = stats.and_then(|stats| metrics(&stats).ok());
-            let exit = exit(container.wait());
             shim.end_init(&task, container, exit).await;
         });
     }
@@ -78,7 +109,7 @@ impl Shim {
         let (shim, task, process) = (Rc::clone(self), Rc::clone(task), Rc::clone(process));
         spawn_local(async move {
             let Some(handle) = process.handle.borrow().clone() else { return };
-            ended(handle.pidfd().try_clone_to_owned()).await;
+            ended(handle.pidfd()).await;
             process.parked.set(Some(exit(handle.wait())));
             *process.handle.borrow_mut() = None;
             shim.sweep.notify_one();
@@ -91,12 +122,17 @@ impl Shim {
         if task.shares_pids() {
             // The others would live on, and containerd expects a stopped task to have none.
             let killed = worker::run(move || container.kill(Signal::KILL, KillTarget::All)).await;
-            if let Ok(Err(error)) = killed {
-                log::debug!("kill the rest of {}: {error}", task.id);
+            match killed.and_then(|killed| Ok(killed?)) {
+                Err(failure) => log::error!("kill the rest of {}: {failure}", task.id),
+                Ok(()) => {}
             }
             self.sweep.notify_one();
         }
         task.init.parked.set(Some(exit));
+        // One can have left the cgroup. The end of the init is told after theirs, so they have to end.
+        for exec in task.execs.borrow().values() {
+            exec.end_with_init(task);
+        }
         self.settle(task, &task.init);
     }
 
@@ -141,6 +177,23 @@ impl Shim {
         if oom.is_some_and(|oom| oom.kills() > 0) {
             let event = TaskOOM { container_id: task.id.clone(), ..TaskOOM::default() };
             self.events.publish(topics::TASK_OOM_EVENT_TOPIC, &event, false);
+        }
+    }
+}
+
+impl Process {
+    /// Kills a further process whose init has ended; one that has ended too is left alone.
+    pub(super) fn end_with_init(&self, task: &Task) {
+        if task.init.parked.get().is_none() && task.init.exit.get().is_none() {
+            return;
+        }
+        let handle = self.handle.borrow();
+        let Some(handle) = handle.as_ref() else { return };
+        match handle.kill(Signal::KILL) {
+            Err(error) if error.errno() != Some(libc::ESRCH) => {
+                log::error!("kill process {} of {}: {error}", self.id, task.id);
+            }
+            _ => {}
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::shim::Shim;
 use crate::worker;
 
 /// How a process is said to have ended whose program was never executed.
-const NOT_STARTED: u32 = 255;
+pub(super) const NOT_STARTED: u32 = 255;
 
 impl Shim {
     /// Start: lets the program of the init run, or starts a further process.
@@ -30,6 +30,10 @@ impl Shim {
     ) -> Result<StartResponse, Failure> {
         let task = self.task(&request.id)?;
         let process = task.process(&request.exec_id)?;
+        if !process.is_init() {
+            // One that is not restored yet has nothing to start a process in.
+            task.life()?;
+        }
         if !process.is_init() && task.init.parked.get().is_some() {
             return Err(Failure::precondition(
                 "cannot start a process in a container that is stopped",
@@ -118,6 +122,7 @@ impl Shim {
                 };
                 self.events.publish(topics::TASK_EXEC_STARTED_EVENT_TOPIC, &event, true);
                 self.watch_exec(task, process);
+                process.end_with_init(task);
                 Ok(())
             }
             Err(failure) => {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use containerd_shim_protos::api::Status;
+use containerd_shim_protos::api::{Status, WaitResponse};
 use serde_json::json;
 
 use super::life::{CGROUP, ROOT};
@@ -14,6 +14,7 @@ use crate::shim::messages::{probe, process};
 use crate::shim::recent;
 use crate::shim::stdio::{Stdio, outlet};
 use crate::shim::task::Task;
+use crate::shim::wire::LIMIT;
 use crate::value::{contains, equal};
 
 /// The cases of this file.
@@ -175,6 +176,26 @@ pub(super) const CASES: &[Case] = &[
             task.run("e", &["sleep"])?;
             task.delete("e").refused(FAILED_PRECONDITION)?;
             task.is("e", Status::RUNNING)
+        })
+    })
+    .needs(ROOT),
+    Case::new("shim-exec/wait-unstarted", "a wait for an exec that never ran ends with it", |t| {
+        started(t, &["sleep"], |_, task| {
+            for id in ["deleted", "left"] {
+                task.exec(id, &probe(&["exit=0"]), Stdio::default()).ok()?;
+            }
+            let wait = task.begin_wait("deleted", LIMIT);
+            let left = task.begin_wait("left", LIMIT);
+            ensure(
+                wait.is_open_after(Duration::from_millis(100)),
+                "it has not run, but has ended",
+            )?;
+            task.delete("deleted").ok()?;
+            equal("status", &wait.wait::<WaitResponse>(LIMIT).ok()?.exit_status, &255)?;
+            task.kill("", 9).ok()?;
+            task.ends("", 137)?;
+            task.delete("").ok()?;
+            ensure(!left.wait::<WaitResponse>(LIMIT).is_lost(), "a wait hangs")
         })
     })
     .needs(ROOT),

@@ -5,13 +5,16 @@ use std::thread;
 use std::time::Duration;
 
 use containerd_shim_protos::api::{CreateTaskResponse, StartResponse, WaitResponse};
+use serde_json::json;
 
 use super::bootstrap::pointer;
 use super::life::ROOT;
 use crate::case::Case;
 use crate::failure::{Check, Failure, broken, ensure};
-use crate::shim::daemon::{started, with};
+use crate::shim::code::NOT_FOUND;
+use crate::shim::daemon::{Daemon, started, with};
 use crate::shim::messages::probe;
+use crate::shim::server::Server;
 use crate::shim::stdio::Stdio;
 use crate::shim::task::{Creation, Task};
 use crate::shim::wire::LIMIT;
@@ -143,6 +146,12 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .needs(ROOT),
+    Case::new(
+        "shim-races/create-abandoned",
+        "a create that outlives its client leaves neither container nor shim",
+        |t| with(t, |d| abandoned(t, d)),
+    )
+    .needs(ROOT),
     Case::new("shim-races/create-hang-up", "the same for a client that goes away", |t| {
         with(t, |d| {
             let task = d.launch(t.bundle().ops(&["exit=0"]))?;
@@ -230,6 +239,22 @@ pub(super) fn storm(count: usize, steps: impl Fn(usize) -> Check + Sync) -> Chec
         }
         Ok(())
     })
+}
+
+/// What containerd does when its time is over: it deletes a task that it has never got, and then has the
+/// shim go.
+fn abandoned(t: &Trial, d: &Daemon<'_>) -> Check {
+    let hook = json!({ "path": t.probe(), "args": ["probe", "sleep=1000"] });
+    let task = d.launch(t.bundle().ops(&["sleep"]).hook("createRuntime", hook))?;
+    let server = Server(task.connect().ok()?.shim_pid);
+    let limit = Duration::from_millis(300);
+    task.begin_create(Creation::default(), limit).wait::<CreateTaskResponse>(LIMIT).fails()?;
+    task.delete("").refused(NOT_FOUND)?;
+    let _ = task.shutdown();
+    thread::sleep(Duration::from_millis(1500));
+    ensure(!task.state("").is_ok(), "there is a task that nobody has heard of")?;
+    let _ = task.shutdown();
+    t.until("the end of the shim", || !server.lives())
 }
 
 /// After a create that nobody waited for: the task is there, or the id is free. Then it is gone.
