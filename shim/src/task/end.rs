@@ -122,9 +122,8 @@ impl Shim {
         if task.shares_pids() {
             // The others would live on, and containerd expects a stopped task to have none.
             let killed = worker::run(move || container.kill(Signal::KILL, KillTarget::All)).await;
-            match killed.and_then(|killed| Ok(killed?)) {
-                Err(failure) => log::error!("kill the rest of {}: {failure}", task.id),
-                Ok(()) => {}
+            if let Err(failure) = killed.and_then(|killed| Ok(killed?)) {
+                log::error!("kill the rest of {}: {failure}", task.id);
             }
             self.sweep.notify_one();
         }
