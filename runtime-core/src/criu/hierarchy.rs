@@ -22,25 +22,25 @@ pub(super) struct Hierarchy {
 
 impl Hierarchy {
     /// Looks at them; `None` where there is no such hierarchy. Memory that is fetched when it is needed may
-    /// need two criu at once, so that these are not `alone`.
+    /// need two criu at once, so that these keep away only those that are `alone`.
     pub(super) fn look(alone: bool) -> Option<Self> {
         let (point, _) = read()?;
-        let lock = alone.then(|| lock(&point)).flatten();
+        let lock = lock(&point, alone);
         let (_, options) = read()?;
         Some(Self { options, _lock: lock })
     }
 
-    /// Sets them again if they have changed: one more mount, which nobody sees, has them for all.
+    /// Sets those again that are missing: one more mount, which nobody sees, has them for all. None is ever
+    /// taken away: they may have been missing because of another criu when they were looked at.
     ///
     /// # Errors
     /// The failure of a system call.
     pub(super) fn put_back(&self) -> Result<()> {
-        if read().is_none_or(|(_, options)| options == self.options) {
-            return Ok(());
-        }
+        let Some((_, options)) = read() else { return Ok(()) };
+        let Some(options) = together(&self.options, options) else { return Ok(()) };
         let step = "set the options of the cgroup hierarchy again";
         let filesystem = mount::fsopen(c"cgroup2").attempt(step)?;
-        for option in &self.options {
+        for option in &options {
             let option = CString::new(option.as_str()).unwrap_or_default();
             mount::fsconfig_set(filesystem.as_fd(), &option, None).attempt(step)?;
         }
@@ -56,12 +56,40 @@ fn read() -> Option<(String, Vec<String>)> {
     Some((found.point, options.map(str::to_owned).collect()))
 }
 
-/// Keeps other commands from finding the options while they are missing.
-fn lock(point: &str) -> Option<File> {
+/// The options that there are `now`, and those `before` that have gone; `None` if none has.
+fn together(before: &[String], mut now: Vec<String>) -> Option<Vec<String>> {
+    let found = now.len();
+    now.extend(before.iter().filter(|option| !now.contains(option)).cloned().collect::<Vec<_>>());
+    (now.len() > found).then_some(now)
+}
+
+/// Keeps other commands from finding the options while they are missing. Without it, after all patience,
+/// options are still only added.
+fn lock(point: &str, alone: bool) -> Option<File> {
     let directory = File::open(point).ok()?;
     let end = Instant::now() + PATIENCE;
-    while directory.try_lock().is_err() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(10));
+    loop {
+        let locked = if alone { directory.try_lock() } else { directory.try_lock_shared() };
+        match locked {
+            Ok(()) => return Some(directory),
+            Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => return None,
+        }
     }
-    Some(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_only_added() {
+        let options = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let both = |before, now| together(&options(before), options(now));
+        assert_eq!(both("nsdelegate", "nsdelegate"), None);
+        assert_eq!(both("nsdelegate", "nsdelegate memory_recursiveprot"), None);
+        assert_eq!(both("", "nsdelegate"), None);
+        assert_eq!(both("a b", "b c"), Some(options("b c a")));
+        assert_eq!(both("a", ""), Some(options("a")));
+    }
 }
