@@ -121,6 +121,8 @@ pub(super) const CASES: &[Case] = &[
         let c = bundle.adopt(output)?;
         t.until("output", || fs::read_to_string(&first).is_ok_and(|text| text == "begun\n"))?;
         checkpoint(t, &c, &[])?;
+        // The images alone open no file of the host.
+        revive(&c, &[])?.fails_with("stream 1 was a file of the host")?;
         let directory = c.bundle.to_string_lossy().into_owned();
         let images = images(&c);
         let words = ["restore", "--detach", "--bundle", &*directory, "--image-path", &*images];

@@ -21,6 +21,8 @@ use crate::sys::mountinfo;
 const LINKS: &str = "descriptors.json";
 /// The file for files of the host.
 const FILES: &str = "host-files.json";
+/// The memory devices (`mem` in the kernel's list of devices) that are open to everybody.
+const DEVICES: [&str; 5] = [NULL, "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// What the descriptors 0 to 2 of the first process are.
 #[derive(Debug)]
@@ -106,13 +108,14 @@ impl Streams {
     }
 
     /// What takes the place of each, now that `given` are the streams. A file of the host is followed by the
-    /// stream if that is of its kind, and opened again otherwise; what went nowhere still does.
+    /// stream if that is of its kind; of those that the images name only memory devices are opened again, as
+    /// any other path may have come from somebody who may not open it. What went nowhere still does.
     ///
     /// # Errors
-    /// A file of the host that cannot be opened.
+    /// A file of the host that no stream follows; one that cannot be opened.
     pub(crate) fn replacements(&self, given: [BorrowedFd<'_>; 3]) -> Result<Replacements> {
         let mut found = Replacements::default();
-        let numbered = (0..).zip(&self.links).filter(|(_, link)| link.starts_with("pipe:"));
+        let numbered = (0..3).zip(&self.links).filter(|(_, link)| link.starts_with("pipe:"));
         found.named.extend(numbered.map(|(number, link)| (link.clone(), number)));
         for file in &self.files {
             if found.all().iter().any(|(known, _)| *known == file.name) {
@@ -121,12 +124,23 @@ impl Streams {
             let stream = usize::try_from(file.stream).ok().and_then(|index| given.get(index));
             if file.path != Path::new(NULL) && stream.is_some_and(|stream| is_like(*stream, file)) {
                 found.named.push((file.name.clone(), file.stream));
-            } else {
+            } else if DEVICES.iter().any(|device| file.path == Path::new(device)) {
                 found.opened.push((file.name.clone(), open(&file.path)?));
+            } else {
+                return Err(unfollowed(file));
             }
         }
         Ok(found)
     }
+}
+
+fn unfollowed(file: &HostFile) -> Error {
+    let (stream, mode) = (file.stream, file.mode & 0o7777);
+    let message =
+        format!("standard stream {stream} was a file of the host, and is none like it now:");
+    Error::new(ErrorKind::InvalidSpec, message).with_path(&file.path).with_hint(format!(
+        "give the restore a file of the same type with the mode {mode:#o} as stream {stream}"
+    ))
 }
 
 fn is_like(stream: BorrowedFd<'_>, file: &HostFile) -> bool {
@@ -209,8 +223,9 @@ mod tests {
             loaded.replacements([null.as_fd(), null.as_fd(), again.as_fd()]).expect("replaced");
         let [(_, 1), (_, 2), (_, opened)] = same.all()[..] else { panic!("{same:?}") };
         assert_eq!(same.opened().map(|fd| fd.as_raw_fd()).collect::<Vec<_>>(), [opened]);
-        let other = loaded.replacements([null.as_fd(); 3]).expect("replaced");
-        assert_eq!(other.opened().count(), 2, "a file cannot be followed by a device: {other:?}");
+        let other = loaded.replacements([null.as_fd(); 3]);
+        let error = other.expect_err("a file cannot be followed by a device, nor is it opened");
+        assert_eq!(error.path(), Some(&*path));
 
         std::fs::remove_file(directory.path().join(FILES)).expect("removed");
         assert!(Streams::load(&images).expect("loaded").files.is_empty());
