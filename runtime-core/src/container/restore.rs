@@ -40,7 +40,8 @@ pub struct RestoreOptions {
     pub pidfd_socket: Option<PathBuf>,
     /// Keep the caller's session keyring.
     pub no_new_keyring: bool,
-    /// What takes the place of pipes that were the standard streams.
+    /// What takes the place of pipes that were the standard streams, and of files of the host, whose type and
+    /// mode it must have.
     pub stdio: Stdio,
     /// Who makes the container's cgroup.
     pub cgroup_driver: CgroupDriver,
@@ -66,9 +67,6 @@ pub(super) fn restore(
     let announcement = Announcement::new(&options.pid_file, &options.pidfd_socket)?;
     let images = Images::open(&options.criu, false)?;
     let streams = Streams::load(&images)?;
-    if let Some(group) = plan.id_maps.as_ref().and_then(root_group) {
-        images.allow(group)?;
-    }
     let order = Order {
         runtime,
         id,
@@ -146,6 +144,8 @@ struct Revival<'a> {
 
 impl Revival<'_> {
     fn run(&self, creation: &mut Creation, console: &mut Console) -> Result<Served> {
+        let group = self.plan.id_maps.as_ref().and_then(root_group);
+        let _allowed = group.map(|group| self.images.allow(group)).transpose()?;
         let mounts = self.mounts(creation)?;
         let rootfs = std::fs::canonicalize(self.bundle.rootfs())
             .attempt_on("find the root file system", &self.bundle.rootfs())?;
