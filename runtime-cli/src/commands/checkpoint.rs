@@ -24,8 +24,9 @@ pub(super) fn run(globals: &Globals, matches: &Matches) -> Result<(), Failure> {
     options.pre_dump = matches.switch("pre-dump");
     options.page_server = matches.text("page-server")?.map(page_server).transpose()?;
     options.status_fd = status_fd(matches)?;
-    container.checkpoint(&options)?;
-    if options.leave_running || options.pre_dump {
+    let goes_on = options.leave_running || options.pre_dump;
+    container.checkpoint(options)?;
+    if goes_on {
         return Ok(());
     }
     match container.delete(false) {

@@ -48,7 +48,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongStatus`] unless it runs or is paused, [`ErrorKind::Unsupported`] without a usable
     /// criu; what criu cannot do, with the failing lines of its log. The container goes on then.
-    pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<()> {
+    pub fn checkpoint(&self, mut options: CheckpointOptions) -> Result<()> {
         let record = self.record()?;
         let directory = self.lock()?;
         match self.status()? {
@@ -71,7 +71,8 @@ impl Container {
         }
         // A deletion by force ends what holds the processes.
         Journal::open(&directory)?.note_hook(criu.pid(), criu.pidfd())?;
-        self.dump(record, options, (criu, &images))
+        let status = options.status_fd.take();
+        self.dump(record, (&options, status), (criu, &images))
             .context(format!("checkpoint container {}", self.id))?;
         if options.leave_running || options.pre_dump {
             return Ok(());
@@ -82,7 +83,7 @@ impl Container {
     fn dump(
         &self,
         record: &Record,
-        options: &CheckpointOptions,
+        (options, mut status): (&CheckpointOptions, Option<OwnedFd>),
         (criu, images): (Criu, &Images),
     ) -> Result<()> {
         let init = record.init.pid;
@@ -110,10 +111,11 @@ impl Container {
             request.external.extend(streams.external());
             streams.save(images)?;
         }
-        let mut status = options.status_fd.as_ref().map(OwnedFd::try_clone).transpose();
-        let mut notify = |notice| match (notice, &mut status) {
-            (Notice::Ready, Ok(status)) => tell_ready(status.take()),
-            _ => Ok(()),
+        let mut notify = |notice| {
+            if matches!(notice, Notice::Ready) {
+                tell_ready(status.take());
+            }
+            Ok(())
         };
         criu.carry_out(kind, &request, &images.log(LOG), &mut notify).map(drop)
     }
@@ -131,9 +133,12 @@ impl Container {
     }
 }
 
-fn tell_ready(status: Option<OwnedFd>) -> Result<()> {
-    let Some(status) = status else { return Ok(()) };
-    File::from(status).write_all(&[0]).attempt("write to the status descriptor")
+/// Says so and closes the descriptor, for whose end the reader may wait. Nobody has to read it.
+fn tell_ready(status: Option<OwnedFd>) {
+    let Some(status) = status else { return };
+    if let Err(error) = File::from(status).write_all(&[0]) {
+        log::warn!("write to the status descriptor: {error}");
+    }
 }
 
 /// The file with more options for criu: the annotation's (none, if it is empty), or that of the machine.

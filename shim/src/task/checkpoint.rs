@@ -36,8 +36,9 @@ impl Shim {
         let before = task.init.phase.get();
         task.init.pass(&[Phase::Running, Phase::Paused], Phase::Checkpointing, "checkpoint")?;
         let done = worker::run(move || {
-            let done = container.checkpoint(&order.options);
-            order.keep_log(done.is_err());
+            let Order { options, log } = order;
+            let done = container.checkpoint(options);
+            log.keep(done.is_err());
             done
         });
         let done = done.await.and_then(|done| Ok(done?));
@@ -61,8 +62,15 @@ impl Shim {
 /// What the thread needs.
 struct Order {
     options: CheckpointOptions,
+    log: Log,
+}
+
+/// What becomes of criu's log.
+struct Log {
+    /// The directory that criu writes it to.
+    place: PathBuf,
     bundle: PathBuf,
-    /// Where criu's log goes, if it is a place for this once.
+    /// That directory, if it is a place for this once.
     work: Option<PathBuf>,
 }
 
@@ -87,17 +95,19 @@ impl Order {
         criu.shell_job = given.terminal || task.init.streams.terminal;
         criu.file_locks = given.file_locks;
         criu.cgroups = mode(&given.cgroups_mode)?;
+        let place = criu.work.as_ref().unwrap_or(&criu.images).clone();
         let mut options = CheckpointOptions::default();
         options.criu = criu;
         options.leave_running = !given.exit;
-        Ok(Self { options, bundle: task.bundle.clone(), work: own })
+        Ok(Self { options, log: Log { place, bundle: task.bundle.clone(), work: own } })
     }
+}
 
-    fn keep_log(&self, failed: bool) {
-        let place = self.options.criu.work.as_deref().unwrap_or(&self.options.criu.images);
+impl Log {
+    fn keep(&self, failed: bool) {
         if failed {
             // Without one criu was not reached.
-            let _unwritten = fs::copy(place.join(LOGS.0), self.bundle.join(LOGS.1));
+            let _unwritten = fs::copy(self.place.join(LOGS.0), self.bundle.join(LOGS.1));
         }
         if let Some(own) = &self.work {
             let _gone = fs::remove_dir_all(own);
