@@ -1,8 +1,11 @@
 //! Which mounts of a container are of the host: criu dumps what is in the others, and needs to be told of
 //! these.
 
-use std::fs::metadata;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 
 use crate::error::{Attempt, Result};
 use crate::sys::mountinfo::{self, Mount};
@@ -23,8 +26,9 @@ pub(crate) fn external(pid: i32, own_cgroups: bool) -> Result<Vec<(String, Strin
     let inside = mountinfo::read_of(pid).attempt("read the mounts of the container")?;
     let external =
         inside.iter().filter(|mount| is_external(mount, (&inside, &of_host), own_cgroups));
+    let root = open_root(pid)?;
     let named = external.map(|mount| {
-        let name = if is_null(pid, &mount.point) { NULL } else { &mount.point };
+        let name = if is_null(root.as_fd(), &mount.point) { NULL } else { &mount.point };
         (mount.point.clone(), name.to_owned())
     });
     Ok(named.collect())
@@ -46,11 +50,23 @@ fn is_external(mount: &Mount, (inside, of_host): (&[Mount], &[Mount]), own_cgrou
     }
 }
 
-fn is_null(pid: i32, point: &str) -> bool {
-    // Mount points are written without links, so that nothing leads out of the container.
-    let found = metadata(format!("/proc/{pid}/root{point}"));
-    let null = nix::sys::stat::makedev(1, 3);
-    found.is_ok_and(|found| found.file_type().is_char_device() && found.rdev() == null)
+fn open_root(pid: i32) -> Result<OwnedFd> {
+    let path = PathBuf::from(format!("/proc/{pid}/root"));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(AT_FDCWD, &path, flags, Mode::empty()).attempt_on("open", &path)
+}
+
+/// Mount points are written without links: one has been put there since by a process of the container.
+fn is_null(root: BorrowedFd<'_>, point: &str) -> bool {
+    let beneath = ResolveFlag::RESOLVE_IN_ROOT
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(beneath);
+    let found = openat2(root, point, how).and_then(fstat);
+    found.is_ok_and(|found| {
+        let is_device = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
+        is_device && found.st_rdev == makedev(1, 3)
+    })
 }
 
 #[cfg(test)]
@@ -78,5 +94,17 @@ mod tests {
         };
         assert_eq!(external(true), ["/proc/keys", "/my data", "/hostnet"]);
         assert_eq!(external(false), ["/proc/keys", "/my data", "/sys/fs/cgroup/pids", "/hostnet"]);
+    }
+
+    #[test]
+    fn a_mount_point_that_is_a_link_by_now_is_not_followed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("/dev/null", directory.path().join("link")).expect("a link");
+        std::os::unix::fs::symlink("/dev", directory.path().join("dev")).expect("a link");
+        let own = open_root(i32::try_from(std::process::id()).expect("a pid")).expect("the root");
+        assert!(is_null(own.as_fd(), "/dev/null"));
+        assert!(!is_null(own.as_fd(), "/dev/zero"));
+        let below = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+        assert!(!is_null(own.as_fd(), &below("link")) && !is_null(own.as_fd(), &below("dev/null")));
     }
 }
