@@ -1,5 +1,7 @@
 //! criu's log: the lines that say what has failed.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind};
@@ -7,15 +9,27 @@ use crate::error::{Error, ErrorKind};
 /// How many lines go into an error. The cause comes first, and what follows from it afterwards.
 const LINES: usize = 3;
 /// How much of a log is read: its end.
-const END: usize = 256 * 1024;
+const END: u64 = 256 * 1024;
 
 /// An error with the failing lines of a log.
 pub(super) fn failure(message: &str, log: &Path) -> Error {
-    let bytes = std::fs::read(log).unwrap_or_default();
-    let end = bytes.get(bytes.len().saturating_sub(END)..).unwrap_or_default();
-    let lines = failing(&String::from_utf8_lossy(end));
+    let lines = failing(&String::from_utf8_lossy(&end(log).unwrap_or_default()));
     let error = Error::new(ErrorKind::System, format!("{message}, log file:")).with_path(log);
     if lines.is_empty() { error } else { error.with_hint(lines.join("; ")) }
+}
+
+/// Takes the log of an earlier request away, which an error could show in the place of its own.
+pub(super) fn clear(log: &Path) {
+    let _absent = std::fs::remove_file(log);
+}
+
+fn end(log: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END)))?;
+    let mut bytes = Vec::new();
+    file.take(END).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The first lines with errors, without their times.
@@ -51,6 +65,19 @@ mod tests {
             ["Error (criu/a.c:1): a", "7: Error (criu/b.c:2): b", "Error (criu/c.c:3): c"];
         assert_eq!(failing(log), expected);
         assert!(failing("").is_empty());
+    }
+
+    #[test]
+    fn an_error_has_only_the_end_of_the_log_and_none_of_an_earlier_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("dump.log");
+        let filler = "x".repeat(usize::try_from(END).expect("a length"));
+        std::fs::write(&log, format!("Error (a): early\n{filler}\nError (b): late\n"))
+            .expect("log");
+        assert_eq!(failure("it failed", &log).hint(), Some("Error (b): late"));
+        clear(&log);
+        assert_eq!(failure("it failed", &log).hint(), None);
+        clear(&log);
     }
 
     #[test]

@@ -116,6 +116,7 @@ impl Criu {
     ) -> Result<Option<i32>> {
         let lazy = request.options.is_some_and(|options| options.lazy_pages);
         let hierarchy = Hierarchy::look(!lazy);
+        log::clear(log);
         let done = self.converse(kind, request, log, notify);
         if let Some(Err(error)) = hierarchy.as_ref().map(Hierarchy::put_back) {
             ::log::warn!("{error}");
