@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{SFlag, makedev, stat};
+
 use super::mountpoints::{Shape, Tree, relative};
 use super::mounts::NULL;
 use crate::cgroup::MountPoint;
-use crate::error::{Attempt, Result};
+use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::plan::NOTIFY_DIRECTORY;
-use crate::spec::{Mount, Spec};
+use crate::spec::{Device, DeviceKind, Mount, NamespaceKind, Spec};
 use crate::sys::mountinfo;
 
 /// What the mounts are made of.
@@ -41,14 +43,41 @@ pub(crate) fn sources(of: &Sources<'_>) -> Result<Vec<(String, String)>> {
         found.add(mount).map_err(|error| error.with_field(format!("mounts[{index}]")))?;
     }
     found.name(Path::new(NOTIFY_DIRECTORY), of.notify);
-    let configured = of.spec.linux.devices.iter().map(|device| &*device.path);
-    for device in DEVICES.map(Path::new).into_iter().chain(configured) {
-        // Of a user namespace: its nodes are mounts.
-        if device.exists() {
-            found.name(device, device);
+    for device in DEVICES.map(Path::new) {
+        found.name(device, device);
+    }
+    // Of a user namespace: its nodes are mounts. Elsewhere they are in the images.
+    if of.spec.linux.namespace(NamespaceKind::User).is_some() {
+        for (index, device) in of.spec.linux.devices.iter().enumerate() {
+            check(device).map_err(|error| error.with_field(format!("linux.devices[{index}]")))?;
+            found.name(&device.path, &device.path);
         }
     }
     Ok(found.pairs)
+}
+
+/// Makes sure that the host's node of this path is the device that the configuration means.
+fn check(device: &Device) -> Result<()> {
+    let kind = match device.kind {
+        DeviceKind::Char | DeviceKind::Unbuffered => SFlag::S_IFCHR,
+        DeviceKind::Block => SFlag::S_IFBLK,
+        // It is made like any file.
+        DeviceKind::Fifo => return Ok(()),
+    };
+    let number = |number: Option<u32>| u64::from(number.unwrap_or(0));
+    let number = makedev(number(device.major), number(device.minor));
+    let found = stat(&device.path);
+    let is = |found: &libc::stat| {
+        found.st_mode & SFlag::S_IFMT.bits() == kind.bits() && found.st_rdev == number
+    };
+    if found.as_ref().is_ok_and(is) {
+        return Ok(());
+    }
+    let message = "in a user namespace a device is restored from the host's node of its path, which \
+                   is missing or another device:";
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .with_path(&device.path)
+        .with_hint("make this node on the host, or take the device out of the configuration"))
 }
 
 /// What covers a part of the root file system.
@@ -203,5 +232,26 @@ mod tests {
         assert!(path("root/proc").is_dir() && !path("root/proc/x").exists());
         assert!(path("root/etc/file").is_file() && path("root/run/data").is_dir());
         assert!(path("data/inner").is_dir() && !path("root/run/data/inner").exists());
+    }
+
+    #[test]
+    fn a_device_is_the_one_of_the_configuration_or_refused() {
+        let device = |kind, minor| Device {
+            kind,
+            path: "/dev/zero".into(),
+            major: Some(1),
+            minor: Some(minor),
+            file_mode: None,
+            uid: None,
+            gid: None,
+        };
+        check(&device(DeviceKind::Char, 5)).expect("it is /dev/zero");
+        for other in [device(DeviceKind::Char, 3), device(DeviceKind::Block, 5)] {
+            let error = check(&other).expect_err("another device");
+            assert_eq!(error.path(), Some(Path::new("/dev/zero")));
+        }
+        check(&device(DeviceKind::Fifo, 0)).expect("it is made");
+        let missing = Device { path: "/dev/none".into(), ..device(DeviceKind::Char, 5) };
+        check(&missing).expect_err("a missing device");
     }
 }
