@@ -143,14 +143,16 @@ fn kill_creation(reader: &Reader, late: bool) {
     }
 }
 
-/// Kills the process of an entry, and with a hook its group.
+/// Kills the process of an entry, and with a hook its group if it leads one: criu does not for a job of a
+/// shell.
 fn kill_entry(entry: &Entry) -> Option<OwnedFd> {
     let (Entry::Init(identity) | Entry::Hook(identity)) = entry else {
         return None;
     };
     let pidfd = identity.open_even_ended()?;
-    if matches!(entry, Entry::Hook(_)) {
-        let group = nix::unistd::Pid::from_raw(identity.pid);
+    let group = nix::unistd::Pid::from_raw(identity.pid);
+    let leads = nix::unistd::getpgid(Some(group)) == Ok(group);
+    if matches!(entry, Entry::Hook(_)) && leads {
         let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     }
     let _gone = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);

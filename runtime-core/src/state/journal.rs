@@ -34,7 +34,8 @@ pub(crate) enum Entry {
     ResctrlGone,
     /// This process was started and waits for leave to go on.
     Init(Identity),
-    /// This process runs a hook, as leader of a process group of its own.
+    /// This process runs a hook, or is criu; as leader of a process group of its own, but for criu with a
+    /// job of a shell.
     Hook(Identity),
     /// The container is gone but for its name; the hooks that follow are those of its end.
     Ended,
