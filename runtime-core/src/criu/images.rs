@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use super::options::CriuOptions;
 use crate::error::{Attempt, Error, ErrorKind, Result};
 
-/// How many dumps may go on from one another: a chain that is a circle has an end.
-const LONGEST_CHAIN: usize = 1000;
-
 /// The open directories of images and log.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -76,15 +73,21 @@ impl Images {
         // What two restores found at once they would put back wrongly.
         self.directory.lock().attempt_on("lock", &self.path)?;
         let mut allowed = Allowed { directory: &self.directory, before: Vec::new() };
-        let mut directory = self.path.clone();
-        for _ in 0..LONGEST_CHAIN {
-            allowed.give_directory(&directory, group)?;
-            // criu makes this link at a dump, and reads what is not in the later images through it.
-            let parent = directory.join("parent");
-            if !parent.is_symlink() {
+        let mut chain = Vec::new();
+        let mut next = self.path.clone();
+        loop {
+            let directory = next.canonicalize().attempt_on("find the directory", &next)?;
+            // Somebody has made a circle.
+            if chain.contains(&directory) {
                 break;
             }
-            directory = parent;
+            allowed.give_directory(&directory, group)?;
+            // criu makes this link at a dump, and reads what is not in the later images through it.
+            next = directory.join("parent");
+            chain.push(directory);
+            if !next.is_symlink() {
+                break;
+            }
         }
         Ok(allowed)
     }
