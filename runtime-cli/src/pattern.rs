@@ -208,9 +208,17 @@ impl Reader<'_> {
         while !matches!(self.peek(), None | Some(b'|' | b')')) {
             let mut part = self.atom()?;
             while let Some((least, most)) = self.repetition()? {
-                part = Part::Repeat(Box::new(part), least, most);
+                // What becomes no instruction would never come to the limit of them.
+                if !matches!(part, Part::Nothing) {
+                    part = Part::Repeat(Box::new(part), least, most);
+                }
+                if most == Some(0) {
+                    part = Part::Nothing;
+                }
             }
-            parts.push(part);
+            if !matches!(part, Part::Nothing) {
+                parts.push(part);
+            }
         }
         Ok(if parts.is_empty() { Part::Nothing } else { Part::Sequence(parts) })
     }
@@ -348,6 +356,9 @@ mod tests {
             ("^[]a-]+$", &["a-"], &["b"]),
             ("^[[:digit:]x]+$", &["1x2"], &["y"]),
             ("^(|a)$", &["", "a"], &["b"]),
+            ("^(){3}a$", &["a"], &["aa", ""]),
+            ("^(b{0}){9}a(c{0})*$", &["a"], &["ba", "ac"]),
+            ("^()|a$", &["", "b"], &[]),
             ("one|two$", &["one-", "-two"], &["two-"]),
             (
                 "^(a*)*$",
@@ -377,5 +388,15 @@ mod tests {
         assert!(Pattern::new(&deep).is_err());
         let long = "(a{255}){255}{255}";
         assert!(Pattern::new(long).is_err());
+    }
+
+    #[test]
+    fn repeats_of_nothing_take_no_time() {
+        // Each would be 255^8 turns.
+        let repeats = "{255}".repeat(8);
+        for nothing in ["()", "(())", "(()())", "(a{0})", "((a{0,0})(){3})", "(()*)"] {
+            let pattern = Pattern::new(&format!("^{nothing}{repeats}$")).expect(nothing);
+            assert!(pattern.matches("") && !pattern.matches("a"), "{nothing}");
+        }
     }
 }

@@ -141,7 +141,9 @@ pub const UFFDIO_REGISTER: u32 = 0xc020_aa00;
 pub const UFFDIO_REGISTER_MODE_MISSING: u64 = 1;
 pub const MFD_CLOEXEC: u32 = 1;
 pub const SEEK_END: u32 = 2;
+pub const F_GETFD: u32 = 1;
 pub const F_DUPFD_CLOEXEC: u32 = 1030;
+pub const FD_CLOEXEC: usize = 1;
 pub const CLOSE_RANGE_CLOEXEC: u32 = 4;
 
 pub const PR_SET_DUMPABLE: u32 = 4;

@@ -37,8 +37,6 @@ fn covers(above: &[u8], path: &[u8]) -> bool {
 impl Init {
     pub fn attach(&mut self, slot: Slot, target: &'static CStr, how: &Attachment) -> Result {
         let (tree, kind) = self.slot_and_kind(slot)?;
-        set_attributes(tree, &how.own, 0)?;
-        set_attributes(tree, &how.whole, AT_RECURSIVE)?;
         let missing = if kind == Kind::Unknown {
             Missing::Like(tree)
         } else {
@@ -57,6 +55,9 @@ impl Init {
         if (how.keep_mode || how.copy) && matches!(origin, Origin::Found | Origin::Plain) {
             cover((tree, place), (how.keep_mode, how.copy), target)?;
         }
+        // Only now: a read-only one could not be filled.
+        set_attributes(tree, &how.own, 0)?;
+        set_attributes(tree, &how.whole, AT_RECURSIVE)?;
         sys::move_mount(tree, place).about(Op::MoveMount, target)?;
         self.done_with(place);
         self.attached(tree, kind, target.to_bytes(), origin);

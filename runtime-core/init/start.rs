@@ -38,6 +38,7 @@ impl Init {
         let listener = self.slot(listener)?;
         let kept = [listener.min(self.channel), listener.max(self.channel)];
         close_all_but(&kept, self.first_own()).during(Op::CloseRange)?;
+        self.close_gaps(listener);
         self.forget_descriptors();
         self.report(Report::GATE, u64::from(Gate::Ready as u32), -1)?;
         let peer = match peer {
@@ -57,6 +58,16 @@ impl Init {
             // An end of file alone would say that the payload runs.
             self.report_failure(self.step, Failure::new(Op::PeerCredentials, EPERM));
             sys::close(self.channel);
+        }
+    }
+
+    /// Closes what this program itself has in the gaps between the payload's descriptors: that alone would
+    /// not survive an execve.
+    fn close_gaps(&self, listener: Fd) {
+        for fd in 3..self.first_own().cast_signed() {
+            if fd != listener && sys::is_fleeting(fd) {
+                sys::close(fd);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::bundle::Answers;
+use crate::call::Output;
 use crate::case::Case;
 use crate::failure::{Check, ensure};
 use crate::trial::Trial;
@@ -66,6 +67,41 @@ pub(super) const CASES: &[Case] = &[
         let output = call.shell(format!("exec 3<{file}")).run()?.ok()?;
         equal("content", &Answers::of(&output.stdout)?.value("readfd=3")?, &json!("mark"))
     }),
+    Case::new("fds/preserve-far", "convention: podman --preserve-fd 63 leaves a wide gap", |t| {
+        let mut bundle = t.bundle().ops(&["report", "readfd=63"]);
+        let call = bundle.call("run", &["--preserve-fds", "61"])?;
+        only_63(&call.shell(far(t)?).run()?.ok()?)
+    })
+    .rows(&["file descriptors"]),
+    Case::new("fds/preserve-far-exec", "convention: podman exec --preserve-fd 63", |t| {
+        let c = t.bundle().ops(&["sleep"]).start()?;
+        let call = ["exec", "--preserve-fds", "61", &c.id, "/probe", "report", "readfd=63"];
+        only_63(&t.call(&call).shell(far(t)?).run()?.ok()?)
+    })
+    .rows(&["file descriptors"]),
+    Case::new("fds/preserve-far-created", "before start the gap holds no file of the host", |t| {
+        let source = t.path("source");
+        fs::create_dir(&source)?;
+        let bundle = t.bundle().directory("volume").bind(&source, "/volume", &["bind"]);
+        let mut bundle = bundle.ops(&["report", "readfd=63"]);
+        let call = bundle.call("create", &["--preserve-fds", "61"])?;
+        let c = bundle.adopt(call.shell(far(t)?).run()?)?;
+        for entry in fs::read_dir(format!("/proc/{}/fd", c.pid()?))? {
+            let path = entry?.path();
+            let number = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if ["0", "1", "2", "63"].contains(&number.as_str()) {
+                continue;
+            }
+            // What the runtime waits on is none.
+            let kind = fs::metadata(&path)?.file_type();
+            let named = fs::read_link(&path)?;
+            ensure(!kind.is_dir() && !kind.is_file(), format!("{number} is {}", named.display()))?;
+        }
+        c.start()?.ok()?;
+        let answers = c.answers(2)?;
+        equal("descriptors", &numbers(&answers.value("report")?), &["0", "1", "2", "63"])
+    })
+    .rows(&["file descriptors"]),
     Case::new("fds/listen", "sd_listen_fds(3): LISTEN_FDS=n, LISTEN_PID=1", |t| {
         let report = with_files(t, &[("LISTEN_FDS", "2")], &[])?;
         equal("descriptors", &numbers(&report), &["0", "1", "2", "3", "4"])?;
@@ -106,6 +142,19 @@ fn with_files(t: &Trial, env: &[(&str, &str)], options: &[&str]) -> Check<Value>
         .call("run", options)?
         .shell(format!("{exports}export LISTEN_PID=$$; exec 3<{file} 4<{file}"));
     Answers::of(&call.run()?.ok()?.stdout)?.value("report")
+}
+
+/// Shell text that opens a file as 63 and closes all from 3 on below it.
+fn far(t: &Trial) -> Check<String> {
+    // The plain shell knows numbers of one digit only.
+    let bash = "exec 63<&9; for fd in {3..62}; do eval \"exec $fd<&-\"; done; exec \"$@\"";
+    Ok(format!("exec 9<{}; set -- /bin/bash -c '{bash}' bash \"$@\"", marked(t)?))
+}
+
+fn only_63(output: &Output) -> Check {
+    let answers = Answers::of(&output.stdout)?;
+    equal("content", &answers.value("readfd=63")?, &json!("mark"))?;
+    equal("descriptors", &numbers(&answers.value("report")?), &["0", "1", "2", "63"])
 }
 
 fn marked(t: &Trial) -> Check<String> {

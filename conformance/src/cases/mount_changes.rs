@@ -61,6 +61,45 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(&[Need::Command("mounts")]),
     Case::new(
+        "mounts-command/all-or-none-anywhere",
+        "convention: none stays when one fails, wherever the others are",
+        |t| {
+            let c = t.bundle().directory("two").ops(&["sleep"]).start()?;
+            let file = t.path("source");
+            fs::write(&file, "")?;
+            let last = tmpfs("/two", &["nonsense=1"]);
+            for first in [
+                bind(&file.to_string_lossy(), "/proc/cpuinfo", &[]),
+                bind("/tmp", "/sys/kernel", &[]),
+            ] {
+                let place = text(&first, "/destination")?;
+                change(&c, "add", &json!([first]))?.ok()?;
+                at(&report(&c)?, place)?;
+                let before = places(&c)?;
+                let output = change(&c, "add", &json!([first, last]))?.fails()?;
+                contains("error", &output.stderr, "nonsense")?;
+                equal("mounts", &places(&c)?, &before)?;
+            }
+            Ok(())
+        },
+    )
+    .needs(&[Need::Command("mounts")]),
+    Case::new(
+        "mounts-command/propagation",
+        "convention: mounts add can have a bind mount shared",
+        |t| {
+            let c = t.bundle().directory("new").ops(&["sleep"]).start()?;
+            let source = t.path("source");
+            fs::create_dir(&source)?;
+            let mounts = json!([bind(&source.to_string_lossy(), "/new", &["rshared"])]);
+            change(&c, "add", &mounts)?.ok()?;
+            let lines = fs::read_to_string(format!("/proc/{}/mountinfo", c.pid()?))?;
+            let line = lines.lines().find(|line| line.contains(" /new "));
+            contains("mount", line.unwrap_or_default(), " shared:")
+        },
+    )
+    .needs(&[Need::Command("mounts")]),
+    Case::new(
         "mounts-command/stays-inside",
         "convention: what is added is in the container's mount namespace alone",
         |t| {
@@ -153,6 +192,12 @@ fn added_and_removed(t: &Trial, bundle: Bundle<'_>) -> Check {
 
 fn report(c: &Container<'_>) -> Check<Value> {
     c.exec_probe(&[], &["report"])?.value("report")
+}
+
+/// The places of all mounts.
+fn places(c: &Container<'_>) -> Check<Vec<String>> {
+    let lines = fs::read_to_string(format!("/proc/{}/mountinfo", c.pid()?))?;
+    Ok(lines.lines().filter_map(|line| line.split(' ').nth(4).map(str::to_owned)).collect())
 }
 
 /// Calls `mounts` with a file of these mounts.

@@ -59,6 +59,15 @@ fn cgroups(texts: &[&str], options: &mut ExecOptions) -> Result<(), Usage> {
             return Err(Usage::new(format!("invalid --cgroup argument: {text}")));
         }
         for controller in controllers.split(',') {
+            let fault = |words: &str| {
+                Err(Usage::new(format!("invalid --cgroup argument: {text} ({words})")))
+            };
+            if controller.is_empty() {
+                return fault("a controller has no name");
+            }
+            if options.controller_cgroups.contains_key(controller) {
+                return fault(&format!("controller {controller:?} specified multiple times"));
+            }
             options.controller_cgroups.insert(controller.to_owned(), path.to_owned());
         }
     }
@@ -202,5 +211,31 @@ impl Program for ExecProcess {
 
     fn wait(&self) -> Result<ExitStatus, Error> {
         self.wait()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_controller_has_one_cgroup_to_join() {
+        let mut options = ExecOptions::default();
+        assert!(cgroups(&["cpu,memory:a", "pids:b"], &mut options).is_ok());
+        let joined = options.controller_cgroups.iter();
+        let joined: Vec<_> = joined.map(|(name, path)| (name.as_str(), path.as_str())).collect();
+        assert_eq!(joined, [("cpu", "a"), ("memory", "a"), ("pids", "b")]);
+        for wrong in [
+            &["memory:a", "memory:b"][..],
+            &["cpu,memory:a", "pids,cpu:a"],
+            &["cpu,cpu:a"],
+            &[":a"],
+            &["cpu,:a"],
+            &[",cpu:a"],
+            &["cpu:a", "b"],
+            &["cpu:a:b"],
+        ] {
+            assert!(cgroups(wrong, &mut ExecOptions::default()).is_err(), "{wrong:?}");
+        }
     }
 }

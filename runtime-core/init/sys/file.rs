@@ -39,6 +39,11 @@ pub fn duplicate_from(fd: Fd, lowest: u32) -> Result<Fd> {
     call!(FCNTL, fd, crate::abi::F_DUPFD_CLOEXEC, lowest).map(small)
 }
 
+/// Whether execve closes it.
+pub fn is_fleeting(fd: Fd) -> bool {
+    call!(FCNTL, fd, crate::abi::F_GETFD, 0usize) == Ok(crate::abi::FD_CLOEXEC)
+}
+
 pub fn read<'a>(fd: Fd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8]> {
     let length = call!(READ, fd, buffer.as_mut_ptr(), buffer.len())?;
     Ok(super::filled(buffer, length))

@@ -145,7 +145,7 @@ fn set_up(
 ) -> Result<Served> {
     let opener = Opener { creation, runtime, stdio };
     let Opened { slots, nodes } = launch::open_sources(plan, &opener)?;
-    let (control, theirs) = Control::pair()?;
+    let (control, theirs) = Control::pair_above(plan.keep_fds)?;
     let program = launch::program(plan)?;
     control.send_program(program.as_fd(), &slots)?;
     let cgroup = creation.cgroup.as_deref();

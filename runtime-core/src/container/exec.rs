@@ -160,14 +160,15 @@ impl Gates for ExecGates<'_> {
     }
 }
 
-/// Kills the process on the way out unless it was started completely.
+/// Kills the process on the way out unless it was started completely, and reaps it. One that a freezer of
+/// cgroup v1 holds ends only when that lets it go: after [`REAPING`] it is left behind, killed, and is the
+/// caller's to reap, whose child it is.
 pub(super) struct Started(pub(super) Option<launch::Process>);
 
 impl Drop for Started {
     fn drop(&mut self) {
         if let Some(process) = &self.0 {
             let _killed = pidfd::send_signal(process.pidfd.as_fd(), libc::SIGKILL);
-            // In a paused container of cgroup v1 it ends when that is resumed.
             let _reaped = pidfd::wait_within(process.pidfd.as_fd(), REAPING);
         }
     }
@@ -263,7 +264,7 @@ impl Container {
         let record = self.record()?;
         let slots = launch::open_sources(plan, &InitOf(record, stdio))?.slots;
         let agent = record.agent.as_ref().map(Address::connect).transpose()?;
-        let (control, theirs) = Control::pair()?;
+        let (control, theirs) = Control::pair_above(plan.keep_fds)?;
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &slots)?;
         // Born into a frozen cgroup it could not even execute the init program, for which this thread waits.

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::create::{Birth, spawn};
 use super::exec::Started;
 use super::{Container, Status};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::launch::{self, Control, Gates, Resolver};
-use crate::plan::{IdMaps, Mounting, Plan};
+use crate::plan::{Addition, IdMaps, Mounting, Plan};
 use crate::spec::{Linux, Mount, NamespaceKind, Spec, check_mounts};
 use crate::state::Record;
+use crate::sys::mount;
 
 impl Container {
     /// Mounts file systems or parts of the host's in the container, which is created, running or paused:
@@ -34,14 +35,9 @@ impl Container {
         let plans = (0..mounts.len()).map(|index| mounting.add(index, &host));
         // All are looked at before one is made.
         let plans = plans.collect::<Result<Vec<_>>>()?;
-        for (index, (attach, settle)) in plans.iter().enumerate() {
-            let done = self.change(attach).map_err(|error| (error, index));
-            let done = done.and_then(|()| {
-                let settled = settle.as_ref().map_or(Ok(()), |settle| self.change(settle));
-                settled.map_err(|error| (error, index + 1))
-            });
-            if let Err((error, made)) = done {
-                let made = mounts.iter().take(made).map(|mount| mount.destination.as_path());
+        for (index, addition) in plans.iter().enumerate() {
+            if let Err(error) = self.change(&addition.plan, Some(addition)) {
+                let made = mounts.iter().take(index).map(|mount| mount.destination.as_path());
                 return Err(self.take_back(made, error));
             }
         }
@@ -64,7 +60,7 @@ impl Container {
         let plans = destinations.iter().enumerate();
         let plans = plans.map(|(index, path)| mounting.remove(path, index, &host));
         let plans = plans.collect::<Result<Vec<_>>>()?;
-        plans.iter().rev().try_for_each(|plan| self.change(plan))
+        plans.iter().rev().try_for_each(|plan| self.change(plan, None))
     }
 
     /// The record, if mounts of the container can be changed.
@@ -82,8 +78,16 @@ impl Container {
         Ok(record)
     }
 
-    fn change(&self, plan: &Plan) -> Result<()> {
+    fn change(&self, plan: &Plan, addition: Option<&Addition>) -> Result<()> {
         let slots = launch::open_sources(plan, &Inside(self))?.slots;
+        if let Some(Addition { tree, first, .. }) = addition
+            && let Some(tree) = slots.get(*tree)
+        {
+            first.iter().try_for_each(|(kind, recursive)| {
+                mount::propagate(tree.as_fd(), *kind, *recursive)
+                    .attempt("set how the events of the mount travel")
+            })?;
+        }
         let (control, theirs) = Control::pair()?;
         let program = launch::program(plan)?;
         control.send_program(program.as_fd(), &slots)?;
@@ -108,10 +112,9 @@ impl Container {
             let spec = spec(record, &[]);
             let host = Host::read(&spec)?;
             let mounting = mounting(record, &spec);
-            made.iter()
-                .enumerate()
-                .rev()
-                .try_for_each(|(index, path)| self.change(&mounting.remove(path, index, &host)?))
+            made.iter().enumerate().rev().try_for_each(|(index, path)| {
+                self.change(&mounting.take_back(path, index, &host)?, None)
+            })
         });
         match taken {
             Ok(()) => error,

@@ -11,7 +11,7 @@ use nix::sys::socket::{
 
 use crate::error::{Attempt, Error, ErrorKind, Result};
 use crate::program::{FDS_PER_MESSAGE, REPORT_TEXT, Report};
-use crate::sys::socket;
+use crate::sys::{file, socket};
 
 /// The caller's end.
 #[derive(Debug)]
@@ -46,6 +46,23 @@ impl Control {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .attempt("make a pair of sockets")?;
         Ok((Self(ours), theirs))
+    }
+
+    /// As [`Self::pair`], with the other end above as many descriptors of the payload's from 3 on: where the
+    /// caller has left gaps between them, the lowest free number lies in one, and would be handed on.
+    ///
+    /// # Errors
+    /// As [`Self::pair`]; `EINVAL` or `EMFILE` where no number above is free (`RLIMIT_NOFILE`).
+    pub(crate) fn pair_above(keep_fds: u32) -> Result<(Self, OwnedFd)> {
+        let (control, theirs) = Self::pair()?;
+        let first = RawFd::try_from(keep_fds.saturating_add(3)).unwrap_or(RawFd::MAX);
+        if theirs.as_raw_fd() >= first {
+            return Ok((control, theirs));
+        }
+        let moved = file::duplicate_above(theirs.as_fd(), first)
+            .attempt("move the control socket above the preserved descriptors")
+            .map_err(|error| error.with_hint("the limit of open files leaves no room there"))?;
+        Ok((control, moved))
     }
 
     /// Sends the program and the descriptors of its slots; they wait in the socket until the init

@@ -13,7 +13,8 @@ use crate::sys::spawn::Spawn;
 const BOUND: Duration = Duration::from_secs(10);
 
 /// The process. It ends when this is dropped, and when the caller dies: it waits for a program on a
-/// control socket that is closed then.
+/// control socket that is closed then. Dropping waits for its end and reaps it; one that a freezer of
+/// cgroup v1 holds for longer than [`BOUND`] ends when it is let go, and is the caller's to reap.
 #[derive(Debug)]
 pub(crate) struct Idle {
     pid: i32,
@@ -53,8 +54,7 @@ impl Idle {
 impl Drop for Idle {
     fn drop(&mut self) {
         drop(self.control.take());
-        // Nobody else reaps it; should it be gone, nothing is lost. Only a freezer can keep it so long, and
-        // then it ends when it is let go.
+        // Should it be gone, nothing is lost.
         let _ended = pidfd::wait_within(self.pidfd.as_fd(), BOUND);
     }
 }

@@ -43,7 +43,7 @@ pub(crate) use compile::Container;
 pub(crate) use describe::describe;
 pub(crate) use document::StateDocument;
 pub(crate) use id_maps::IdMaps;
-pub(crate) use mount_changes::Mounting;
+pub(crate) use mount_changes::{Addition, Mounting};
 pub(crate) use mount_options::names as mount_option_names;
 pub(crate) use namespaces::flag as namespace_flag;
 pub(crate) use notify::{DIRECTORY as NOTIFY_DIRECTORY, SOCKET as NOTIFY_SOCKET};

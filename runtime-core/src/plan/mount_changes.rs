@@ -41,17 +41,29 @@ pub(crate) struct Mounting<'a> {
     pub(crate) id_maps: Option<&'a IdMaps>,
 }
 
+/// How a mount is added.
+#[derive(Debug)]
+pub(crate) struct Addition {
+    pub(crate) plan: Plan,
+    /// The slot of the mount, if the caller is to set its propagation first.
+    pub(crate) tree: usize,
+    /// Kinds of propagation (`MS_*`, and whether of the whole tree) that come, in this order, before that
+    /// of the plan.
+    pub(crate) first: Vec<(u64, bool)>,
+}
+
 impl Mounting<'_> {
     fn kinds(&self) -> u32 {
         let all = KINDS.iter().fold(0, |kinds, kind| kinds | flag(*kind));
         u32::try_from(self.namespaces).unwrap_or(0) & all
     }
 
-    /// The plan of adding a mount, and that of what is changed once it is there.
+    /// The plan of adding a mount. All its settings are made before it is attached: afterwards the
+    /// container's processes could have put another mount at its path.
     ///
     /// # Errors
     /// As [`Plan::compile`]; [`ErrorKind::Unsupported`] for what can only be had at create.
-    pub(crate) fn add(&self, index: usize, host: &Host) -> Result<(Plan, Option<Plan>)> {
+    pub(crate) fn add(&self, index: usize, host: &Host) -> Result<Addition> {
         let Some(mount) = self.spec.mounts.get(index) else {
             return Err(Error::new(ErrorKind::InvalidSpec, format!("there is no mount {index}")));
         };
@@ -64,24 +76,31 @@ impl Mounting<'_> {
         let init = draft.receive(Source::InitPidfd, Origin::None);
         let mut planned = Vec::new();
         mounts::gather_one(setting, &mut draft, (index, mount, &options), &mut planned)?;
+        let later = planned.split_off(planned.len().min(1));
+        let mut first = Vec::new();
+        let mut tree = 0;
         for (action, _) in &mut planned {
-            if let Action::Attach(attachment) = action {
-                attachment.no_symlink = true;
+            let Action::Attach(attachment) = action else { continue };
+            attachment.no_symlink = true;
+            if attachment.sealed {
+                attachment.set |= libc::MOUNT_ATTR_RDONLY;
             }
+            for (action, _) in &later {
+                let Action::Reattribute { propagation, recursive, .. } = action else { continue };
+                first.push(std::mem::replace(
+                    &mut attachment.propagation,
+                    (*propagation, *recursive),
+                ));
+            }
+            if !first.is_empty() && attachment.make.is_some() {
+                let message = "several kinds of propagation can only be had at create";
+                return Err(Error::new(ErrorKind::Unsupported, message)
+                    .with_field(format!("mounts[{index}].options")));
+            }
+            tree = usize::try_from(draft.slot(attachment.tree).0).unwrap_or(usize::MAX);
         }
-        let mut later: Vec<Planned> = Vec::new();
-        planned.retain(|one| {
-            let first = matches!(one.0, Action::Attach(_));
-            if !first {
-                later.push(one.clone());
-            }
-            first
-        });
-        let settles = !later.is_empty()
-            || planned.iter().any(|(action, _)| matches!(action, Action::Attach(a) if a.sealed));
-        let settle = settles.then(|| self.settle((&planned, &later), host)).transpose()?;
         self.write(&mut draft, init, &planned);
-        Ok((finish(draft, self)?, settle))
+        Ok(Addition { plan: finish(draft, self)?, tree, first })
     }
 
     /// The plan of taking away what is mounted at a path.
@@ -91,22 +110,20 @@ impl Mounting<'_> {
     pub(crate) fn remove(&self, path: &Path, index: usize, host: &Host) -> Result<Plan> {
         let origin = Origin::Part("mounts", index, "destination");
         check_removable(path).map_err(|error| origin.blame(error))?;
+        self.take_back(path, index, host)
+    }
+
+    /// The plan of taking away a mount that was just added.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidSpec`] for a path that is no place of a mount.
+    pub(crate) fn take_back(&self, path: &Path, index: usize, host: &Host) -> Result<Plan> {
+        let origin = Origin::Part("mounts", index, "destination");
         let target = inner_path(path, &origin)?;
         let mut draft = Draft::new(host);
         let init = draft.receive(Source::InitPidfd, Origin::None);
         self.enter(&mut draft, init, &[]);
         draft.push(&Step::Detach { path: &target }, origin);
-        finish(draft, self)
-    }
-
-    fn settle(&self, (planned, later): (&[Planned], &[Planned]), host: &Host) -> Result<Plan> {
-        let mut draft = Draft::new(host);
-        let init = draft.receive(Source::InitPidfd, Origin::None);
-        self.enter(&mut draft, init, &[]);
-        for (action, origin) in later {
-            mounts::write_action(&mut draft, action, origin.clone());
-        }
-        mounts::write_seals(&mut draft, planned);
         finish(draft, self)
     }
 

@@ -1,10 +1,11 @@
 //! Small files of the kernel.
 
 use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::read;
 
@@ -28,4 +29,14 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
         }
     }
     String::from_utf8(text).map_err(io::Error::other)
+}
+
+/// A duplicate with the lowest free number from `first` on, which execve closes (fcntl(2)).
+///
+/// # Errors
+/// `EINVAL` or `EMFILE`: the limit of open files allows no such number.
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, first: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: the kernel has just returned this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

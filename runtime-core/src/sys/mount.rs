@@ -47,6 +47,16 @@ pub(crate) fn allow_devices(tree: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(tree, clear, false)
 }
 
+/// Sets how the events of a detached mount travel (an `MS_*` kind), or those of all mounts of the tree if
+/// `recursive` (mount_setattr(2)).
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` over the mount namespace.
+pub(crate) fn propagate(tree: BorrowedFd<'_>, kind: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: kind, userns_fd: 0 };
+    set_attributes(tree, attributes, recursive)
+}
+
 /// Gives a detached mount, or all mounts of the tree if `recursive`, the ids of a user namespace
 /// (mount_setattr(2), `MOUNT_ATTR_IDMAP`).
 ///
