@@ -308,7 +308,13 @@ impl<'t> Keeper<'t> {
                 .join()
         });
         let child = thread_limited.map_err(|_| "the thread died")??;
-        Ok(Self { trial, child })
+        let keeper = Self { trial, child };
+        // Started by vfork, it enters the time namespace just after this process goes on.
+        let link = |file| fs::read_link(keeper.path(file)).ok();
+        trial.until("a process in its time namespace", || {
+            link("time") == link("time_for_children")
+        })?;
+        Ok(keeper)
     }
 
     /// The file of its namespace of this name.
