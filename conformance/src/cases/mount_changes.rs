@@ -89,10 +89,7 @@ pub(super) const CASES: &[Case] = &[
         "convention: mounts add can have a bind mount shared",
         |t| {
             let c = t.bundle().directory("new").ops(&["sleep"]).start()?;
-            let source = t.path("source");
-            fs::create_dir(&source)?;
-            let mounts = json!([bind(&source.to_string_lossy(), "/new", &["rshared"])]);
-            change(&c, "add", &mounts)?.ok()?;
+            add_shared(t, &c)?;
             let lines = fs::read_to_string(format!("/proc/{}/mountinfo", c.pid()?))?;
             let line = lines.lines().find(|line| line.contains(" /new "));
             contains("mount", line.unwrap_or_default(), " shared:")
@@ -104,10 +101,7 @@ pub(super) const CASES: &[Case] = &[
         "convention: what is added is in the container's mount namespace alone",
         |t| {
             let c = t.bundle().directory("new").ops(&["sleep"]).start()?;
-            let source = t.path("source");
-            fs::create_dir(&source)?;
-            let mounts = json!([bind(&source.to_string_lossy(), "/new", &["rshared"])]);
-            change(&c, "add", &mounts)?.ok()?;
+            add_shared(t, &c)?;
             at(&report(&c)?, "/new")?;
             let host = fs::read_to_string("/proc/self/mountinfo")?;
             ensure(!host.contains("/rootfs/new"), "the mount is on the host")
@@ -158,6 +152,14 @@ pub(super) const CASES: &[Case] = &[
     )
     .needs(&[Need::Command("mounts")]),
 ];
+
+/// Adds a shared bind mount at `/new`.
+fn add_shared(t: &Trial, c: &Container<'_>) -> Check {
+    let source = t.path("source");
+    fs::create_dir(&source)?;
+    let mounts = json!([bind(&source.to_string_lossy(), "/new", &["rshared"])]);
+    change(c, "add", &mounts)?.ok().map(drop)
+}
 
 fn added_and_removed(t: &Trial, bundle: Bundle<'_>) -> Check {
     let source = t.path("source");

@@ -126,7 +126,6 @@ impl Record {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_none(kinds: &u64) -> bool {
     *kinds == 0
 }

@@ -49,7 +49,7 @@ enum Way {
     Copy(Pending),
 }
 
-/// What was read and not yet written. The memory is given back when all is written and no more comes.
+/// What was read and is still to be passed on. The memory is given back when all is written and no more comes.
 #[derive(Debug, Default)]
 struct Pending {
     bytes: Vec<u8>,
